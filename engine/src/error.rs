@@ -1,0 +1,91 @@
+//! What can go wrong, said so that the reader knows the place, the cause and the way out.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::batch::BatchError;
+
+/// The result of everything that can fail in Headwater.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a topology could not be built, started or finished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The topology has mistakes; all that `build()` found, each with its way out.
+    #[error("the topology `{topology}` cannot be built:{}", Listed(.problems))]
+    Topology {
+        /// Name of the topology.
+        topology: String,
+        /// One sentence per mistake.
+        problems: Vec<String>,
+    },
+    /// A setting is out of range.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// A file or directory cannot be used.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A source, operator, sink or state store failed.
+    #[error("{0}")]
+    Failed(String),
+    /// User code panicked inside a stage; the stage was stopped and nothing it had not finished was sent.
+    #[error("`{place}` panicked: {message}")]
+    Panicked {
+        /// The stage instance.
+        place: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// An error inside a named part of the topology.
+    #[error("`{place}`: {source}")]
+    At {
+        /// The source, operator or sink.
+        place: String,
+        /// What happened there.
+        source: Box<Error>,
+    },
+    /// A record cannot be put into a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The run was stopped before its input ended.
+    #[error("stopped before the end of the input")]
+    Stopped,
+}
+
+struct Listed<'a>(&'a [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+impl Error {
+    /// A failure in words: what happened and what to do.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Error::Failed(message.to_string())
+    }
+
+    /// A system error on a file or directory.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// Names the part of the topology in which the error happened.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Error::At { place: place.into(), source: Box::new(self) }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Error::Failed(error.to_string())
+    }
+}

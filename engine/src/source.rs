@@ -1,0 +1,183 @@
+//! Where records come from: `Source` describes, `SourceReader` reads one partition.
+
+use crate::batch::{BatchBuilder, Record};
+use crate::error::Result;
+use crate::time::{Clock, Timestamp};
+
+/// Whether a source ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundedness {
+    /// Ends: files, ranges.
+    Bounded,
+    /// Goes on until it is stopped: sockets, followed files, queues.
+    Unbounded,
+}
+
+/// What a reader has to say after a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// There may be more at once.
+    More,
+    /// Nothing for now; the engine asks again a little later.
+    Idle,
+    /// The end: this reader will never give another record.
+    Finished,
+}
+
+/// A place that records come from: the description; it is opened anew for every run.
+///
+/// The replay contract: a reader opened at a position gives exactly the records that followed when
+/// another reader reported that position.
+///
+/// ```
+/// use headwater::prelude::*;
+/// use headwater::source::{Boundedness, Poll, Source, SourceOutput, SourceReader};
+///
+/// struct Counter { end: u64 }
+/// struct CounterReader { next: u64, end: u64 }
+///
+/// impl Source for Counter {
+///     type Record = u64;
+///     type Position = u64;
+///     fn partitions(&self) -> Result<Vec<String>> {
+///         Ok(vec!["all".to_owned()])
+///     }
+///     fn open(&self, _: &str, position: Option<u64>) -> Result<Box<dyn SourceReader<u64, u64>>> {
+///         Ok(Box::new(CounterReader { next: position.unwrap_or(0), end: self.end }))
+///     }
+/// }
+///
+/// impl SourceReader<u64, u64> for CounterReader {
+///     fn poll(&mut self, out: &mut SourceOutput<'_, u64>) -> Result<Poll> {
+///         while self.next < self.end && !out.is_full() {
+///             out.push(self.next)?;
+///             self.next += 1;
+///         }
+///         Ok(if self.next < self.end { Poll::More } else { Poll::Finished })
+///     }
+///     fn position(&self) -> u64 {
+///         self.next
+///     }
+/// }
+/// ```
+pub trait Source: Send + Sync + 'static {
+    /// What it gives.
+    type Record: Record;
+    /// Where a reader can continue; stored with every epoch.
+    type Position: Record;
+
+    /// Whether it ends by itself.
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Bounded
+    }
+
+    /// Names of the partitions, in an order that is the same at every start. Each is read in order by
+    /// one reader and has its own watermark.
+    ///
+    /// # Errors
+    /// The source cannot be reached, or does not exist.
+    fn partitions(&self) -> Result<Vec<String>>;
+
+    /// Opens one partition, at the start or at a position that an earlier reader reported.
+    ///
+    /// # Errors
+    /// The partition cannot be read.
+    fn open(
+        &self,
+        partition: &str,
+        position: Option<Self::Position>,
+    ) -> Result<Box<dyn SourceReader<Self::Record, Self::Position>>>;
+}
+
+/// Reads one partition of a [`Source`].
+pub trait SourceReader<T: Record, P: Record>: Send {
+    /// Writes what is there now into `out`, until that is full; must not wait.
+    ///
+    /// # Errors
+    /// The partition cannot be read further. A record that cannot be understood is not an error: see
+    /// [`SourceOutput::reject`].
+    fn poll(&mut self, out: &mut SourceOutput<'_, T>) -> Result<Poll>;
+
+    /// Where a reader must be opened to continue after the last record written.
+    fn position(&self) -> P;
+}
+
+/// A record that could not be understood, with the place where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, headwater_derive::Record)]
+pub struct Rejected {
+    /// The file, socket or operator.
+    pub origin: String,
+    /// Line number, from 1; 0 where there are no lines.
+    pub line: u64,
+    /// Offset of the line's first byte; after decompression.
+    pub offset: u64,
+    /// Why it was rejected.
+    pub reason: String,
+    /// The record as far as it is text, cut to a few kilobytes.
+    pub payload: String,
+}
+
+impl Rejected {
+    /// Longest payload that is kept.
+    pub const PAYLOAD_BYTES_MAX: usize = 4096;
+
+    /// The text of a payload: invalid UTF-8 replaced, cut at [`Self::PAYLOAD_BYTES_MAX`].
+    #[must_use]
+    pub fn text(payload: &[u8]) -> String {
+        let cut = payload.get(..Self::PAYLOAD_BYTES_MAX).unwrap_or(payload);
+        String::from_utf8_lossy(cut).into_owned()
+    }
+}
+
+/// Where a [`SourceReader`] writes its records.
+#[derive(Debug)]
+pub struct SourceOutput<'a, T: Record> {
+    pub(crate) records: &'a mut BatchBuilder<T>,
+    pub(crate) rejected: &'a mut BatchBuilder<Rejected>,
+    pub(crate) watermark: &'a mut Option<Timestamp>,
+    pub(crate) clock: &'a dyn Clock,
+    /// Most records that may be written in this poll.
+    pub(crate) room: usize,
+}
+
+impl<T: Record> SourceOutput<'_, T> {
+    /// Writes one record.
+    ///
+    /// # Errors
+    /// The record is larger than a batch can be.
+    #[inline]
+    pub fn push(&mut self, record: T::View<'_>) -> Result<()> {
+        self.room = self.room.saturating_sub(1);
+        Ok(self.records.push(record)?)
+    }
+
+    /// Sends a record that cannot be understood to the rejected stream, where it is at least counted.
+    ///
+    /// # Errors
+    /// The record is larger than a batch can be.
+    #[cold]
+    pub fn reject(&mut self, record: &Rejected) -> Result<()> {
+        self.room = self.room.saturating_sub(1);
+        Ok(self.rejected.push(record.view())?)
+    }
+
+    /// True when the reader should return and let the batch go.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.room == 0 || self.records.is_full() || self.rejected.is_full()
+    }
+
+    /// Says that no record with a smaller event time will follow in this partition, where the source
+    /// knows it. Event time must still be assigned with `event_time`.
+    pub fn watermark(&mut self, time: Timestamp) {
+        let known = self.watermark.unwrap_or(Timestamp::MIN);
+        *self.watermark = Some(known.max(time));
+    }
+
+    /// The clocks of the run; a reader must not ask the machine's.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock
+    }
+}
