@@ -253,7 +253,7 @@ fn constants(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
                 ) -> ::std::vec::Vec<<#ty as ::headwater::batch::Record>::View<'a>> {
                     batch.column(|view| view.#ident)
                 }
-                ::headwater::batch::Field::new(#field_name, column)
+                ::headwater::batch::Field::<#name, #ty>::new(#field_name, column)
             };
         }
     });
