@@ -1,0 +1,33 @@
+# Every target builds with one profile (--release) into one target folder, so that RocksDB's C++ is compiled once.
+# Cargo's own defaults decide where that folder is: ./target, or CARGO_TARGET_DIR when it is set.
+
+CARGO ?= cargo
+EVENTS ?= 5000000
+RUNS ?= 3
+
+# Cargo brings its own job server; flags meant for make would only confuse it and the C++ build below it.
+unexport MAKEFLAGS MFLAGS
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench check examples
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## check for a compiler and libclang, install them when allowed
+	@scripts/setup
+
+demo: setup ## run the tour: one job from source to plots, on bundled or generated data
+	$(CARGO) run --release -p examples --example tour
+
+test: setup ## run every test, doc-tests included
+	$(CARGO) test --release --workspace
+
+bench: setup ## compare with the hand-written limit and the peers (EVENTS=5000000 RUNS=3)
+	scripts/bench $(EVENTS) $(RUNS)
+
+examples: setup ## run every example and compare its output with examples/golden
+	scripts/examples
+
+check: ## everything CI checks: format, lints, docs, licences, tests, examples
+	CI=true .ci/run
