@@ -1,1 +1,3 @@
-//! placeholder
+//! Sources and sinks for [`headwater`] topologies.
+
+pub mod format;

@@ -140,7 +140,18 @@ pub struct SourceOutput<'a, T: Record> {
     pub(crate) room: usize,
 }
 
-impl<T: Record> SourceOutput<'_, T> {
+impl<'a, T: Record> SourceOutput<'a, T> {
+    /// An output with room for as many records as `records` may hold: to drive a reader by hand, as the
+    /// test of a connector does.
+    pub fn new(
+        records: &'a mut BatchBuilder<T>,
+        rejected: &'a mut BatchBuilder<Rejected>,
+        watermark: &'a mut Option<Timestamp>,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        SourceOutput { records, rejected, watermark, clock, room: usize::MAX }
+    }
+
     /// Writes one record.
     ///
     /// # Errors

@@ -82,8 +82,8 @@ pub trait Decoder<'a> {
     fn f32(&mut self) -> Result<f32, DecodeError>;
     /// Reads a string.
     fn str(&mut self) -> Result<&'a str, DecodeError>;
-    /// Takes a null if one is next (an empty cell in CSV) and says whether it did.
-    fn take_null(&mut self) -> Result<bool, DecodeError>;
+    /// Takes a null if one is next and says whether it did. In a flat format a null is `width` empty cells.
+    fn take_null(&mut self, width: usize) -> Result<bool, DecodeError>;
     /// Passes over one value of any kind.
     fn skip(&mut self) -> Result<(), DecodeError>;
     /// Enters a record with these field names.

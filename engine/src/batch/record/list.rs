@@ -47,7 +47,7 @@ impl<T: Record> Record for Option<T> {
 
     #[inline]
     fn decode<'a, D: Decoder<'a>>(decoder: &mut D) -> Result<Self::View<'a>, DecodeError> {
-        if decoder.take_null()? { Ok(None) } else { T::decode(decoder).map(Some) }
+        if decoder.take_null(T::WIDTH)? { Ok(None) } else { T::decode(decoder).map(Some) }
     }
 
     fn absent<'a>(_: &'static str) -> Result<Self::View<'a>, DecodeError> {

@@ -1,0 +1,13 @@
+//! Text formats: JSON and CSV, read into and written from records without an allocation per record.
+//!
+//! 1. `json`, `csv`: the decoders, one record of text at a time
+//! 2. `encode`: the encoders, appending to a buffer
+//! 3. `kind`: which format a file name promises
+//! 4. `number`, `scan`: what the decoders share
+
+mod encode;
+mod kind;
+mod scan;
+
+pub use self::encode::{CsvEncoder, JsonEncoder, encode_csv_header, encode_csv_row, encode_json_line};
+pub use self::kind::InputFormat;
