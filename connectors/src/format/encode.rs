@@ -290,7 +290,7 @@ impl Encoder for CsvEncoder<'_> {
 
     fn begin_record(&mut self) {
         if self.list_depth > 0 {
-            self.in_list(JsonEncoder::begin_record);
+            self.in_list(|json| json.begin_record());
         }
     }
 
@@ -302,21 +302,21 @@ impl Encoder for CsvEncoder<'_> {
 
     fn end_record(&mut self) {
         if self.list_depth > 0 {
-            self.in_list(JsonEncoder::end_record);
+            self.in_list(|json| json.end_record());
         }
     }
 
     fn begin_list(&mut self) {
         self.list_depth += 1;
-        self.in_list(JsonEncoder::begin_list);
+        self.in_list(|json| json.begin_list());
     }
 
     fn item(&mut self) {
-        self.in_list(JsonEncoder::item);
+        self.in_list(|json| json.item());
     }
 
     fn end_list(&mut self) {
-        self.in_list(JsonEncoder::end_list);
+        self.in_list(|json| json.end_list());
         self.list_depth -= 1;
         if self.list_depth == 0 {
             let list = std::mem::take(&mut self.list);
