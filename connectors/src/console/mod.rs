@@ -1,0 +1,156 @@
+//! `Console`: a sink that prints what a topology gives, as tables or as lines.
+//!
+//! 1. `cells`: a record as one string per column
+//! 2. `table`: rows as a table with borders, one table per epoch
+//! 3. `lines`: rows as JSON or CSV, one line each
+
+mod cells;
+mod lines;
+mod table;
+
+use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use headwater::batch::Record;
+use headwater::sink::{Sink, SinkWriter, Subtask};
+use headwater::{Error, Result};
+
+use self::lines::LineWriter;
+use self::table::TableWriter;
+
+/// Most rows of a table that are printed per epoch, unless said otherwise.
+const TABLE_ROWS_MAX: usize = 20;
+/// Widest cell of a table, unless said otherwise.
+const CELL_WIDTH_MAX: usize = 20;
+
+/// Prints rows to standard output, for eyes and for pipes.
+///
+/// Rows are held until their epoch is committed, so that what a failed run had not finished is not
+/// seen. A terminal cannot take anything back, though: a run that fails between printing an epoch and
+/// recording that it is complete prints that epoch again.
+///
+/// Three forms: [`Console::table`] for reading, [`Console::json`] and [`Console::csv`] for other
+/// programs. Numbers and text of a table stand right, as in Spark.
+///
+/// ```
+/// use headwater_connectors::Console;
+///
+/// let sink = Console::table().rows(10).truncate(40).heading("Counts");
+/// ```
+#[derive(Clone)]
+pub struct Console {
+    format: Format,
+    rows: Option<usize>,
+    truncate: usize,
+    heading: String,
+    header: bool,
+    terminal: Terminal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+impl Console {
+    /// A table with borders for each epoch that has rows.
+    #[must_use]
+    pub fn table() -> Self {
+        Console { rows: Some(TABLE_ROWS_MAX), ..Console::new(Format::Table) }
+    }
+
+    /// One JSON object per line.
+    #[must_use]
+    pub fn json() -> Self {
+        Console::new(Format::Json)
+    }
+
+    /// One line of comma-separated cells per row, after one line with the names of the columns.
+    #[must_use]
+    pub fn csv() -> Self {
+        Console::new(Format::Csv)
+    }
+
+    fn new(format: Format) -> Self {
+        Console {
+            format,
+            rows: None,
+            truncate: CELL_WIDTH_MAX,
+            heading: "Batch".to_owned(),
+            header: true,
+            terminal: Terminal(Arc::new(Mutex::new(std::io::stdout()))),
+        }
+    }
+
+    /// Prints at most this many rows per epoch: 20 for tables, all of them otherwise. No more are kept
+    /// in memory.
+    #[must_use]
+    pub fn rows(self, rows: usize) -> Self {
+        Console { rows: Some(rows), ..self }
+    }
+
+    /// Cuts the cells of a table to this width (20); 0 leaves them whole and stands them left.
+    #[must_use]
+    pub fn truncate(self, width: usize) -> Self {
+        Console { truncate: width, ..self }
+    }
+
+    /// What is said above each table in front of its number, instead of `Batch`.
+    #[must_use]
+    pub fn heading(self, heading: impl Into<String>) -> Self {
+        Console { heading: heading.into(), ..self }
+    }
+
+    /// Whether CSV begins with the names of the columns (yes).
+    #[must_use]
+    pub fn header(self, header: bool) -> Self {
+        Console { header, ..self }
+    }
+
+    /// Prints to `writer` instead of standard output; every run continues with the same writer.
+    #[must_use]
+    pub fn to(self, writer: impl Write + Send + 'static) -> Self {
+        Console { terminal: Terminal(Arc::new(Mutex::new(writer))), ..self }
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console")
+            .field("format", &self.format)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Record> Sink<T> for Console {
+    fn open(&self, _: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
+        let console = self.clone();
+        Ok(match self.format {
+            Format::Table => Box::new(TableWriter::new(console)),
+            Format::Json | Format::Csv => Box::new(LineWriter::new(console)),
+        })
+    }
+}
+
+/// What is printed to; shared by all writers of one sink.
+#[derive(Clone)]
+struct Terminal(Arc<Mutex<dyn Write + Send>>);
+
+impl Terminal {
+    /// Prints in one piece, so that two consoles do not mix their lines.
+    fn print(&self, text: &[u8]) -> Result<()> {
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let printed = writer.write_all(text).and_then(|()| writer.flush());
+        printed.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Error::failed(
+                "standard output was closed by the program that read it (as `| head` does); \
+                 nothing more can be printed",
+            ),
+            _ => Error::failed(format!("cannot print to standard output: {error}")),
+        })
+    }
+}

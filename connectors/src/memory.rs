@@ -1,0 +1,192 @@
+//! `MemorySource` and `Collect`: rows from a vector, and rows into one; for tests and small jobs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use headwater::Result;
+use headwater::batch::{Batch, Record};
+use headwater::sink::{Sink, SinkWriter, Subtask};
+use headwater::source::{Poll, Source, SourceOutput, SourceReader};
+use headwater::time::Epoch;
+
+use crate::generator::{partition_index, partition_names};
+
+/// Gives the records of vectors, one vector per partition.
+///
+/// ```
+/// use headwater_connectors::MemorySource;
+///
+/// let words = MemorySource::new(vec![vec!["to".to_owned(), "be".to_owned()], vec!["or".to_owned()]]);
+/// let numbers = MemorySource::from(vec![1_u64, 2, 3]);
+/// ```
+pub struct MemorySource<T> {
+    partitions: Vec<Arc<[T]>>,
+}
+
+impl<T: Record> MemorySource<T> {
+    /// A source with these partitions.
+    #[must_use]
+    pub fn new(partitions: Vec<Vec<T>>) -> Self {
+        MemorySource { partitions: partitions.into_iter().map(Arc::from).collect() }
+    }
+}
+
+impl<T: Record> From<Vec<T>> for MemorySource<T> {
+    /// A source with one partition.
+    fn from(records: Vec<T>) -> Self {
+        MemorySource::new(vec![records])
+    }
+}
+
+impl<T> Clone for MemorySource<T> {
+    fn clone(&self) -> Self {
+        MemorySource { partitions: self.partitions.clone() }
+    }
+}
+
+impl<T> fmt::Debug for MemorySource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let records: Vec<usize> = self.partitions.iter().map(|records| records.len()).collect();
+        f.debug_struct("MemorySource").field("records", &records).finish()
+    }
+}
+
+impl<T: Record> Source for MemorySource<T> {
+    type Record = T;
+    /// How many records of the partition have been given.
+    type Position = u64;
+
+    fn partitions(&self) -> Result<Vec<String>> {
+        Ok(partition_names(self.partitions.len() as u64))
+    }
+
+    fn open(&self, partition: &str, position: Option<u64>) -> Result<Box<dyn SourceReader<T, u64>>> {
+        let index = partition_index(partition, self.partitions.len() as u64)?;
+        let records = self.partitions.get(index as usize).cloned().unwrap_or_default();
+        let next = position.unwrap_or(0).min(records.len() as u64) as usize;
+        Ok(Box::new(Reader { records, next }))
+    }
+}
+
+struct Reader<T> {
+    records: Arc<[T]>,
+    next: usize,
+}
+
+impl<T: Record> SourceReader<T, u64> for Reader<T> {
+    fn poll(&mut self, out: &mut SourceOutput<'_, T>) -> Result<Poll> {
+        while let Some(record) = self.records.get(self.next) {
+            if out.is_full() {
+                return Ok(Poll::More);
+            }
+            out.push(record.view())?;
+            self.next += 1;
+        }
+        Ok(Poll::Finished)
+    }
+
+    fn position(&self) -> u64 {
+        self.next as u64
+    }
+}
+
+/// Collects rows for the program that embeds the topology.
+///
+/// Rows appear when their epoch is complete, so rows of a failed run's last epoch are not seen twice.
+/// Memory grows with the rows: take them out now and then, or use it for results that are small.
+///
+/// ```
+/// use headwater_connectors::Collect;
+///
+/// let sink = Collect::<(String, u64)>::new();
+/// let counts = sink.rows();
+/// // flow.count().sink("counts", sink); run it; then:
+/// assert!(counts.take().is_empty());
+/// ```
+pub struct Collect<T> {
+    rows: Collected<T>,
+}
+
+impl<T: Record> Collect<T> {
+    /// A sink that has collected nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Collect { rows: Collected(Arc::default()) }
+    }
+
+    /// The handle to the rows; get it before the sink is given away.
+    #[must_use]
+    pub fn rows(&self) -> Collected<T> {
+        self.rows.clone()
+    }
+}
+
+impl<T: Record> Default for Collect<T> {
+    fn default() -> Self {
+        Collect::new()
+    }
+}
+
+impl<T> fmt::Debug for Collect<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collect").field("rows", &self.rows).finish()
+    }
+}
+
+/// The rows of a [`Collect`] sink; cloning shares them.
+pub struct Collected<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Collected<T> {
+    /// The rows so far, which stay; no row is added while the guard is held.
+    #[must_use]
+    pub fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the rows out.
+    #[must_use]
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.lock())
+    }
+}
+
+impl<T> Clone for Collected<T> {
+    fn clone(&self) -> Self {
+        Collected(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Collected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows", self.lock().len())
+    }
+}
+
+impl<T: Record> Sink<T> for Collect<T> {
+    fn open(&self, _: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
+        Ok(Box::new(Writer { held: Vec::new(), rows: self.rows() }))
+    }
+}
+
+struct Writer<T> {
+    /// Rows of the epoch that is not complete yet.
+    held: Vec<T>,
+    rows: Collected<T>,
+}
+
+impl<T: Record> SinkWriter<T> for Writer<T> {
+    fn write(&mut self, batch: &Batch<T>) -> Result<()> {
+        self.held.extend(batch.iter().map(T::from_view));
+        Ok(())
+    }
+
+    fn commit(&mut self, _: Epoch) -> Result<()> {
+        self.rows.lock().append(&mut self.held);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.rows.lock().append(&mut self.held);
+        Ok(())
+    }
+}
