@@ -12,11 +12,13 @@ use crate::json_file::part::PartFile;
 /// Writes rows to a file, one line of comma-separated cells per row; a name that ends in `.gz`
 /// compresses it.
 ///
-/// The first line holds the names of the columns; nested fields have dotted names. Rows go to
-/// `NAME.part`, which becomes `NAME` when the input has ended, so a file with the final name is complete
-/// and durable. Directories are created. An older file of that name is there until then, and is replaced.
-/// A run that does not reach its end leaves the `.part` file for inspection; the next run begins it anew,
-/// also when it resumes from a checkpoint, so let a run whose result is a file begin at the beginning.
+/// The first line holds the names of the columns; nested fields have dotted names.
+///
+/// Rows go to `NAME.part`, which becomes `NAME` when the input has ended, so a file with the final
+/// name is complete and durable. Directories are created. An older file of that name is there until
+/// then, and is replaced. A run that does not reach its end leaves the `.part` file for inspection; the
+/// next run begins it anew, also when it resumes from a checkpoint, so let a run whose result is a file
+/// begin at the beginning.
 ///
 /// ```
 /// use headwater_connectors::CsvSink;

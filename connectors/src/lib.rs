@@ -1,3 +1,15 @@
 //! Sources and sinks for [`headwater`] topologies.
 
 pub mod format;
+
+mod console;
+mod csv_file;
+mod generator;
+mod json_file;
+mod memory;
+
+pub use self::console::Console;
+pub use self::csv_file::CsvSink;
+pub use self::generator::{Generator, Rate};
+pub use self::json_file::JsonLinesSink;
+pub use self::memory::{Collect, Collected, MemorySource};

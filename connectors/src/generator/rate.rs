@@ -3,7 +3,7 @@
 use headwater::source::{Boundedness, Poll, Source, SourceOutput, SourceReader};
 use headwater::{Error, Result};
 
-/// Most records per second: beyond it, every record of a millisecond would share its time with a thousand others.
+/// Most records per second: a thousand of them share each millisecond.
 const PER_SECOND_MAX: u64 = 1_000_000;
 
 /// Gives `(timestamp, value)`: values count from 0, timestamps are milliseconds since 1970.
