@@ -5,9 +5,15 @@
 //! 3. `kind`: which format a file name promises
 //! 4. `number`, `scan`: what the decoders share
 
+mod csv;
 mod encode;
+mod json;
 mod kind;
+mod number;
 mod scan;
 
+pub use self::csv::{CsvColumns, decode_csv_row};
+pub(crate) use self::csv::{RecordEnd, decode_row, record_end};
 pub use self::encode::{CsvEncoder, JsonEncoder, encode_csv_header, encode_csv_row, encode_json_line};
+pub use self::json::{JsonKeys, decode_json_line};
 pub use self::kind::InputFormat;

@@ -176,7 +176,7 @@ impl Record for () {
     fn resolve((): (), (): (), _: Place<()>) {}
 
     fn decode<'a, D: Decoder<'a>>(decoder: &mut D) -> Result<(), DecodeError> {
-        decoder.skip()
+        decoder.take_null(0).map(drop)
     }
 
     fn encode<E: Encoder>((): (), encoder: &mut E) {
