@@ -5,6 +5,7 @@ pub mod batch;
 pub mod error;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod time;
 
 pub use error::{Error, Result};

@@ -8,6 +8,7 @@ mod buffer;
 mod builder;
 mod header;
 mod record;
+mod single;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -26,6 +27,7 @@ pub use self::record::{
     DecodeError, Decoder, Either, Encoder, Field, FieldType, GROUPS_DEFAULT, Key, KeyGroup, KeyHash, List,
     Record, RowValidator, Schema, hash_bytes, hash_combine, hash_u64,
 };
+pub(crate) use self::single::{decode_one, encode_one};
 
 #[doc(hidden)]
 pub use self::buffer::Heap;

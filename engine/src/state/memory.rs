@@ -1,0 +1,77 @@
+//! `MemoryBackend`: a table in an ordered map, for tests and for builds without RocksDB.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::{Change, Changes, StateBackend};
+use crate::error::Result;
+
+/// A table that lives and dies with the process.
+#[derive(Debug, Default)]
+pub struct MemoryBackend {
+    table: String,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl MemoryBackend {
+    /// An empty table.
+    #[must_use]
+    pub fn new(table: impl Into<String>) -> Self {
+        MemoryBackend { table: table.into(), rows: BTreeMap::new() }
+    }
+
+    fn delete_prefix(&mut self, prefix: &[u8]) {
+        let mut rest = self.rows.split_off(prefix);
+        // `rest` starts with the prefix; what follows it comes back.
+        if let Some(behind) = rest.keys().find(|key| !key.starts_with(prefix)).cloned() {
+            self.rows.append(&mut rest.split_off(&behind));
+        }
+    }
+}
+
+impl StateBackend for MemoryBackend {
+    fn table(&self) -> &str {
+        &self.table
+    }
+
+    fn get_many(&mut self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+        for (at, key) in keys.iter().enumerate() {
+            if let Some(value) = self.rows.get(*key) {
+                found(at, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, changes: &Changes) -> Result<()> {
+        for change in changes.iter() {
+            match change {
+                Change::Put { key, value } => {
+                    self.rows.insert(key.to_vec(), value.to_vec());
+                }
+                Change::Delete { key } => {
+                    self.rows.remove(key);
+                }
+                Change::DeletePrefix { prefix } => self.delete_prefix(prefix),
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows_max: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<usize> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let rows = self.rows.range::<[u8], _>((start, Bound::Unbounded));
+        let mut count = 0;
+        for (key, value) in rows.take_while(|(key, _)| key.starts_with(prefix)).take(rows_max) {
+            visit(key, value)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}

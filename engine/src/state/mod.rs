@@ -1,0 +1,62 @@
+//! Keyed state: hot in hash tables, the rest in an ordered store on disk.
+//!
+//! 1. `keyed`: [`KeyedState`], what an operator works with
+//! 2. `layout`: the bytes of a state key
+//! 3. `envelope`: the bytes of a state value, checked before they are believed
+//! 4. `changes`: [`Changes`], what one write puts and deletes
+//! 5. `memory`: [`MemoryBackend`], an ordered map
+//! 6. `rocks`: `RocksStore`, one RocksDB per job (feature `rocksdb`)
+//! 7. `budget`: [`MemoryBudget`], one limit for the whole engine
+
+mod budget;
+mod changes;
+mod envelope;
+mod filter;
+mod keyed;
+mod layout;
+mod memory;
+
+use std::fmt;
+
+pub use self::budget::{MemoryBudget, Reservation};
+pub use self::changes::{Change, Changes};
+pub use self::envelope::Envelope;
+pub use self::keyed::{Drain, KeyedState, Scan};
+pub use self::layout::{state_key, state_prefix};
+pub use self::memory::MemoryBackend;
+use crate::error::Result;
+
+/// Ordered bytes in one named table; every stateful operator has its own.
+///
+/// Each call is for a whole batch. None is made per record: that would cost more than everything else
+/// the engine does with the record.
+pub trait StateBackend: Send + fmt::Debug {
+    /// Name of the table: the operator it belongs to.
+    fn table(&self) -> &str;
+
+    /// Looks up `keys`, which must ascend, and calls `found` with the position and the value of each
+    /// that exists.
+    ///
+    /// # Errors
+    /// The store cannot be read, or `found` failed.
+    fn get_many(&mut self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()>;
+
+    /// Applies all changes in order, or none.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn write(&mut self, changes: &Changes) -> Result<()>;
+
+    /// Calls `visit` with up to `rows_max` keys and values that start with `prefix` and come behind
+    /// `after`, ascending, and returns how many there were: fewer than `rows_max` means the end.
+    ///
+    /// # Errors
+    /// The store cannot be read, or `visit` failed.
+    fn scan(
+        &mut self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows_max: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<usize>;
+}
