@@ -7,9 +7,11 @@ mod csv_file;
 mod generator;
 mod json_file;
 mod memory;
+mod socket;
 
 pub use self::console::Console;
 pub use self::csv_file::CsvSink;
 pub use self::generator::{Generator, Rate};
 pub use self::json_file::JsonLinesSink;
 pub use self::memory::{Collect, Collected, MemorySource};
+pub use self::socket::SocketLines;
