@@ -15,6 +15,8 @@ mod filter;
 mod keyed;
 mod layout;
 mod memory;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 
 use std::fmt;
 
@@ -24,6 +26,8 @@ pub use self::envelope::Envelope;
 pub use self::keyed::{Drain, KeyedState, Scan};
 pub use self::layout::{state_key, state_prefix};
 pub use self::memory::MemoryBackend;
+#[cfg(feature = "rocksdb")]
+pub use self::rocks::{RocksBackend, RocksStore};
 use crate::error::Result;
 
 /// Ordered bytes in one named table; every stateful operator has its own.

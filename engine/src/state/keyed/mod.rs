@@ -202,6 +202,12 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.positions.keys().next().copied()
     }
 
+    /// True when the store holds rows, so that keys must be loaded before they are used.
+    #[must_use]
+    pub fn is_spilled(&self) -> bool {
+        self.tables.iter().any(|table| table.cold.rows > 0)
+    }
+
     /// True when there is no state.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,411 @@
+//! `RocksStore`: one RocksDB per job, with a column family per operator and one limit for its memory.
+//!
+//! Its write-ahead log is off: the epoch log decides what is durable. Flushes are atomic across column
+//! families, so that what a crash leaves is the state of one moment.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
+    DBCompressionType, DBWithThreadMode, ErrorKind, FlushOptions, LogLevel, MultiThreaded, Options,
+    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+
+use super::{Change, Changes, StateBackend};
+use crate::error::{Error, Result};
+
+type Database = DBWithThreadMode<MultiThreaded>;
+
+/// Least memory that RocksDB works with.
+const MEMORY_BYTES_MIN: usize = 8 << 20;
+
+/// Part of the memory, as a divisor, that holds writes until they are flushed.
+const WRITE_SHARE: usize = 3;
+
+/// Most open table files; each costs memory and a file descriptor.
+const OPEN_FILES_MAX: i32 = 256;
+
+/// Threads that flush and compact.
+const BACKGROUND_JOBS: i32 = 2;
+
+const BLOCK_BYTES: usize = 8 << 10;
+const FILTER_BITS_PER_KEY: f64 = 10.0;
+
+/// Read ahead per file of a compaction: their number times this is memory outside the limit.
+const COMPACTION_READAHEAD_BYTES: usize = 512 << 10;
+
+/// In front of an operator's name in the name of its column family, because `default` is taken.
+const FAMILY_PREFIX: &str = "state/";
+
+/// The RocksDB of one job; clones share it.
+#[derive(Clone)]
+pub struct RocksStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` only while it is closed on drop.
+    database: Option<Database>,
+    directory: PathBuf,
+    /// Delete the directory when done.
+    temporary: bool,
+    cache: Cache,
+    family_options: Options,
+    /// Names of all column families; held while one is created.
+    families: Mutex<BTreeSet<String>>,
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore").field("directory", &self.shared.directory).finish_non_exhaustive()
+    }
+}
+
+impl RocksStore {
+    /// Opens the store in `directory`, or makes one. Block cache and memtables together keep to
+    /// `memory_bytes` (at least 8 MiB).
+    ///
+    /// # Errors
+    /// The directory is in use, damaged, full or not accessible.
+    pub fn open(directory: impl AsRef<Path>, memory_bytes: usize) -> Result<Self> {
+        Self::open_directory(directory.as_ref(), memory_bytes, false)
+    }
+
+    /// An empty store in `directory`; a store that was there is deleted.
+    ///
+    /// # Errors
+    /// The directory is in use, full or not accessible.
+    pub fn create(directory: impl AsRef<Path>, memory_bytes: usize) -> Result<Self> {
+        let directory = directory.as_ref();
+        if has_store(directory) {
+            Database::destroy(&Options::default(), directory)
+                .map_err(|error| explain(directory, "cleared", &error))?;
+        }
+        Self::open_directory(directory, memory_bytes, false)
+    }
+
+    /// An empty store in the system's temporary directory, deleted when the last user is gone.
+    ///
+    /// # Errors
+    /// The temporary directory is full or not accessible.
+    pub fn temporary(memory_bytes: usize) -> Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("headwater-state-{}-{count}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        if has_store(&directory) {
+            // NOTE: a process that had the same id left it behind.
+            Database::destroy(&Options::default(), &directory)
+                .map_err(|error| explain(&directory, "cleared", &error))?;
+        }
+        Self::open_directory(&directory, memory_bytes, true)
+    }
+
+    fn open_directory(directory: &Path, memory_bytes: usize, temporary: bool) -> Result<Self> {
+        let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
+        let cache = Cache::new_lru_cache(memory_bytes);
+        let family_options = family_options(memory_bytes, &cache);
+        let options = database_options(memory_bytes, &cache);
+        let failed = |error| explain(directory, "opened", &error);
+        let mut families = BTreeSet::from(["default".to_owned()]);
+        if has_store(directory) {
+            families.extend(Database::list_cf(&options, directory).map_err(failed)?);
+        }
+        let descriptors =
+            families.iter().map(|name| ColumnFamilyDescriptor::new(name, family_options.clone()));
+        let database = Database::open_cf_descriptors(&options, directory, descriptors).map_err(failed)?;
+        let shared = Shared {
+            database: Some(database),
+            directory: directory.to_owned(),
+            temporary,
+            cache,
+            family_options,
+            families: Mutex::new(families),
+        };
+        Ok(RocksStore { shared: Arc::new(shared) })
+    }
+
+    /// The table of an operator; its instances share it, each with its own key groups.
+    ///
+    /// # Errors
+    /// The column family cannot be made.
+    pub fn backend(&self, operator: &str) -> Result<RocksBackend> {
+        let family = format!("{FAMILY_PREFIX}{operator}");
+        let database = self.shared.database()?;
+        let mut families = self.shared.families();
+        if !families.contains(&family) {
+            database
+                .create_cf(&family, &self.shared.family_options)
+                .map_err(|error| self.shared.explain("written", &error))?;
+            families.insert(family.clone());
+        }
+        drop(families);
+        Ok(RocksBackend { shared: Arc::clone(&self.shared), table: operator.to_owned(), family })
+    }
+
+    /// Names of the operators that have a table, in the order of their names.
+    #[must_use]
+    pub fn tables(&self) -> Vec<String> {
+        let families = self.shared.families();
+        families.iter().filter_map(|name| name.strip_prefix(FAMILY_PREFIX).map(str::to_owned)).collect()
+    }
+
+    /// Brings all writes to the disk, as the state of one moment.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn flush(&self) -> Result<()> {
+        let database = self.shared.database()?;
+        let handles: Vec<_> =
+            self.shared.families().iter().filter_map(|name| database.cf_handle(name)).collect();
+        let handles: Vec<&Arc<BoundColumnFamily<'_>>> = handles.iter().collect();
+        database
+            .flush_cfs_opt(&handles, &FlushOptions::default())
+            .map_err(|error| self.shared.explain("written", &error))
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+
+    /// Memory of block cache and memtables.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.cache.get_usage()
+    }
+}
+
+impl Shared {
+    fn database(&self) -> Result<&Database> {
+        self.database.as_ref().ok_or_else(|| Error::failed("the state store is closed"))
+    }
+
+    fn families(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn explain(&self, action: &str, error: &rocksdb::Error) -> Error {
+        explain(&self.directory, action, error)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some(database) = self.database.take() else { return };
+        if self.temporary {
+            // What nobody will read need not be flushed or compacted first.
+            database.cancel_all_background_work(true);
+        }
+        drop(database);
+        if self.temporary && Database::destroy(&Options::default(), &self.directory).is_err() {
+            tracing::warn!(directory = %self.directory.display(), "a temporary state directory is left");
+        }
+    }
+}
+
+/// One operator's table in a [`RocksStore`].
+pub struct RocksBackend {
+    shared: Arc<Shared>,
+    table: String,
+    family: String,
+}
+
+impl fmt::Debug for RocksBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksBackend")
+            .field("directory", &self.shared.directory)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RocksBackend {
+    fn open(&self) -> Result<(&Database, Arc<BoundColumnFamily<'_>>)> {
+        let database = self.shared.database()?;
+        let family = database
+            .cf_handle(&self.family)
+            .ok_or_else(|| Error::failed(format!("the table of `{}` is gone", self.table)))?;
+        Ok((database, family))
+    }
+
+    fn failed(&self, action: &str) -> impl Fn(rocksdb::Error) -> Error {
+        move |error| self.shared.explain(action, &error).at(&self.table)
+    }
+}
+
+impl StateBackend for RocksBackend {
+    fn table(&self) -> &str {
+        &self.table
+    }
+
+    fn get_many(&mut self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+        let (database, family) = self.open()?;
+        let values = database.batched_multi_get_cf(&family, keys.iter().copied(), true);
+        for (at, value) in values.into_iter().enumerate() {
+            if let Some(value) = value.map_err(self.failed("read"))? {
+                found(at, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, changes: &Changes) -> Result<()> {
+        let (database, family) = self.open()?;
+        let mut batch = WriteBatch::default();
+        for change in changes.iter() {
+            match change {
+                Change::Put { key, value } => batch.put_cf(&family, key, value),
+                Change::Delete { key } => batch.delete_cf(&family, key),
+                Change::DeletePrefix { prefix } => {
+                    batch.delete_range_cf(&family, prefix, &prefix_end(prefix));
+                }
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        // Spills are sorted: each insert starts where the one before ended.
+        options.set_memtable_insert_hint_per_batch(true);
+        database.write_opt(batch, &options).map_err(self.failed("written"))
+    }
+
+    fn scan(
+        &mut self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows_max: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<usize> {
+        let (database, family) = self.open()?;
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(prefix_end(prefix));
+        // What is scanned is about to be deleted or was never hot.
+        options.fill_cache(false);
+        let mut rows = database.raw_iterator_cf_opt(&family, options);
+        rows.seek(after.unwrap_or(prefix));
+        if after.is_some() && rows.key() == after {
+            rows.next();
+        }
+        let mut count = 0;
+        while let (true, Some((key, value))) = (count < rows_max, rows.item()) {
+            visit(key, value)?;
+            count += 1;
+            rows.next();
+        }
+        rows.status().map_err(self.failed("read"))?;
+        Ok(count)
+    }
+}
+
+/// The smallest key behind all keys that start with `prefix`.
+fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // No key group is 0xffff, so that no state key comes behind this.
+    vec![u8::MAX; 2]
+}
+
+fn has_store(directory: &Path) -> bool {
+    directory.join("CURRENT").exists()
+}
+
+fn database_options(memory_bytes: usize, cache: &Cache) -> Options {
+    let mut options = family_options(memory_bytes, cache);
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    // Memtables are charged to the block cache, so that one limit holds for both; a writer waits for
+    // the flush rather than exceed it.
+    let write_bytes = memory_bytes / WRITE_SHARE;
+    let manager = WriteBufferManager::new_write_buffer_manager_with_cache(write_bytes, true, cache.clone());
+    options.set_write_buffer_manager(&manager);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(BACKGROUND_JOBS);
+    options.set_max_subcompactions(1);
+    options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options
+}
+
+fn family_options(memory_bytes: usize, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+    // Indexes and filters live in the cache, in pieces: their size is bounded by it however many keys
+    // there are.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_pin_top_level_index_and_filter(true);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size((memory_bytes / WRITE_SHARE / 2).clamp(1 << 20, 64 << 20));
+    options.set_max_write_buffer_number(3);
+    options
+}
+
+/// What happened to a directory, and the way out.
+#[cold]
+fn explain(directory: &Path, action: &str, error: &rocksdb::Error) -> Error {
+    let text: &str = error.as_ref();
+    let directory = directory.display();
+    let is = |part: &str| text.contains(part);
+    Error::failed(if is("lock file") || is("lock hold by") || is("LOCK:") {
+        format!(
+            "the state directory `{directory}` is in use by another run: stop that run, or configure \
+             another directory"
+        )
+    } else if is("No space left") || is("NoSpace") || is("Disk quota") {
+        format!(
+            "the disk of the state directory `{directory}` is full: free some space, or configure a \
+             directory on a larger disk"
+        )
+    } else if error.kind() == ErrorKind::Corruption {
+        format!(
+            "the state directory `{directory}` is damaged ({text}): restore a snapshot of it, or delete \
+             it to start from empty state"
+        )
+    } else if is("Permission denied") || is("PermissionDenied") {
+        format!(
+            "the state directory `{directory}` cannot be {action}: permission denied; give this user \
+             access, or configure another directory"
+        )
+    } else {
+        format!(
+            "the state directory `{directory}` cannot be {action} ({text}): check the disk, or configure \
+             another directory"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_all_its_keys() {
+        assert_eq!(prefix_end(&[1, 2]), [1, 3]);
+        assert_eq!(prefix_end(&[1, 0xff]), [2]);
+        assert_eq!(prefix_end(&[0, 0xff, 0xff]), [1]);
+        assert_eq!(prefix_end(&[0xff]), [0xff, 0xff]);
+    }
+}
