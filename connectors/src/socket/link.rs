@@ -216,8 +216,10 @@ enum Answer {
 
 fn answer(socket: &Socket) -> Answer {
     match socket.take_error() {
-        Ok(None) => match (socket.peer_addr(), socket.try_clone()) {
-            (Ok(_), Ok(socket)) => Answer::Yes(socket.into()),
+        Ok(None) => match (socket.peer_addr(), socket.local_addr(), socket.try_clone()) {
+            // NOTE: where nobody listens, a system may connect a socket of this host to itself.
+            (Ok(peer), Ok(local), _) if peer.as_socket() == local.as_socket() => Answer::No,
+            (Ok(_), Ok(_), Ok(socket)) => Answer::Yes(socket.into()),
             _ => Answer::NotYet,
         },
         Ok(Some(_)) | Err(_) => Answer::No,
