@@ -2,11 +2,19 @@
 extern crate self as headwater;
 
 pub mod batch;
+pub mod channel;
+pub mod config;
 pub mod error;
+pub mod message;
+pub mod operator;
 pub mod sink;
 pub mod source;
+mod stage;
 pub mod state;
+pub mod telemetry;
+pub mod topology;
 pub mod time;
+pub mod window;
 
 pub use error::{Error, Result};
 
@@ -14,8 +22,10 @@ pub use error::{Error, Result};
 pub mod prelude {
     pub use crate::batch::{Batch, Key, Record};
     pub use crate::error::{Error, Result};
+    pub use crate::operator::event_time::Watermarks;
     pub use crate::sink::OutputMode;
     pub use crate::time::{Timestamp, minutes, ms, secs};
+    pub use crate::window::Window;
     pub use headwater_derive::Record;
 }
 #[doc(hidden)]

@@ -110,6 +110,12 @@ impl<T: Record> BatchBuilder<T> {
         self.rows == 0
     }
 
+    /// True when the rows so far have event times.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        !self.times.is_empty()
+    }
+
     /// Bytes of the batch so far.
     #[must_use]
     pub fn bytes(&self) -> usize {

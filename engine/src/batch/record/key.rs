@@ -64,6 +64,21 @@ pub fn hash_combine(hash: KeyHash, part: KeyHash) -> KeyHash {
     hash_u64(hash.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part)
 }
 
+/// The key group of a key hash. Taken from the middle bits: a hash table uses the others, which would
+/// otherwise be equal for all keys of one instance.
+#[inline(always)]
+#[must_use]
+pub fn group_of(hash: KeyHash, groups: KeyGroup) -> KeyGroup {
+    ((u64::from((hash >> 24) as u32) * u64::from(groups)) >> 32) as KeyGroup
+}
+
+/// The subtask that owns a key group: contiguous ranges of groups.
+#[inline(always)]
+#[must_use]
+pub fn subtask_of(group: KeyGroup, groups: KeyGroup, count: usize) -> usize {
+    usize::from(group) * count / usize::from(groups)
+}
+
 macro_rules! integer_key {
     ($($type:ty),+) => {
         $(impl Key for $type {

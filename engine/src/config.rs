@@ -1,0 +1,144 @@
+//! `EngineConfig`: every limit of a run, with its unit in its name.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::batch::{BatchLimits, GROUPS_DEFAULT, KeyGroup};
+use crate::channel::ChannelLimits;
+use crate::error::{Error, Result};
+
+/// What happens when a stage fails: an error, or a panic in user code.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[non_exhaustive]
+pub enum RestartStrategy {
+    /// The run ends with the error.
+    #[default]
+    Never,
+    /// The topology starts again from the beginning after `delay_ms`, at most `attempts_max` times.
+    FixedDelay {
+        /// Most restarts.
+        attempts_max: u32,
+        /// Wait before each, in milliseconds.
+        delay_ms: u64,
+    },
+    /// The wait grows from `delay_ms` by `factor` up to `delay_max_ms`.
+    Exponential {
+        /// Most restarts.
+        attempts_max: u32,
+        /// First wait, in milliseconds.
+        delay_ms: u64,
+        /// Longest wait, in milliseconds.
+        delay_max_ms: u64,
+        /// Growth per restart.
+        factor: f64,
+    },
+    /// Restarts as long as there are at most `failures_max` within `interval_ms`.
+    FailureRate {
+        /// Most failures within the interval.
+        failures_max: u32,
+        /// Length of the interval, in milliseconds.
+        interval_ms: u64,
+        /// Wait before each restart, in milliseconds.
+        delay_ms: u64,
+    },
+}
+
+/// The limits of a run. Every field has a default that suits a laptop.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// Instances of each stage, and arbiter threads that host them.
+    pub parallelism: usize,
+    /// When a batch is sent.
+    pub batch: BatchLimits,
+    /// Longest that a partly filled batch waits while there is other work, in milliseconds. Without
+    /// other work it does not wait.
+    pub batch_age_max_ms: u64,
+    /// What a channel between two instances may hold.
+    pub channel: ChannelLimits,
+    /// Time between two epochs, in milliseconds.
+    pub epoch_interval_ms: u64,
+    /// Memory for keyed state: hot tables, block cache and memtables together, in bytes.
+    pub state_bytes_max: usize,
+    /// Most distinct keys that an instance combines before it sends them on.
+    pub combined_keys_max: usize,
+    /// Number of key groups; fixed for the life of a state directory.
+    pub key_groups: KeyGroup,
+    /// Where state larger than memory goes; a temporary directory if not set.
+    pub state_dir: Option<PathBuf>,
+    /// What happens when a stage fails.
+    pub restart: RestartStrategy,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            batch: BatchLimits::default(),
+            batch_age_max_ms: 5,
+            channel: ChannelLimits::default(),
+            epoch_interval_ms: 200,
+            state_bytes_max: 512 << 20,
+            combined_keys_max: 1 << 17,
+            key_groups: GROUPS_DEFAULT,
+            state_dir: None,
+            restart: RestartStrategy::Never,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Instances of each stage.
+    #[must_use]
+    pub fn parallelism(self, parallelism: usize) -> Self {
+        EngineConfig { parallelism, ..self }
+    }
+
+    /// Time between two epochs.
+    #[must_use]
+    pub fn epoch_interval(self, interval: Duration) -> Self {
+        EngineConfig { epoch_interval_ms: interval.as_millis() as u64, ..self }
+    }
+
+    /// Memory for keyed state, in bytes.
+    #[must_use]
+    pub fn state_bytes_max(self, bytes: usize) -> Self {
+        EngineConfig { state_bytes_max: bytes, ..self }
+    }
+
+    /// Where state larger than memory goes.
+    #[must_use]
+    pub fn state_dir(self, directory: impl Into<PathBuf>) -> Self {
+        EngineConfig { state_dir: Some(directory.into()), ..self }
+    }
+
+    /// What happens when a stage fails.
+    #[must_use]
+    pub fn restart(self, restart: RestartStrategy) -> Self {
+        EngineConfig { restart, ..self }
+    }
+
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// A limit is out of range; the message names it.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |what: String| Err(Error::Config(what));
+        if self.parallelism == 0 || self.parallelism > usize::from(self.key_groups) {
+            return refuse(format!(
+                "`parallelism` is {}; it must be 1 to {} (the number of key groups)",
+                self.parallelism, self.key_groups
+            ));
+        }
+        if self.batch.rows_max == 0 || self.channel.messages_max == 0 || self.channel.rows_max == 0 {
+            return refuse("`batch.rows_max`, `channel.messages_max` and `channel.rows_max` must be at least 1".into());
+        }
+        if self.epoch_interval_ms == 0 {
+            return refuse("`epoch_interval_ms` must be at least 1".into());
+        }
+        if self.state_bytes_max < 1 << 20 {
+            return refuse(format!("`state_bytes_max` is {}; it must be at least 1 MiB", self.state_bytes_max));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! Partial aggregates in front of an exchange: hot keys cross threads once per window, not per record.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::batch::{Batch, BatchBuilder, Either, Key, KeyHash, Record};
+use crate::error::Result;
+use crate::operator::{Context, Next, Operator, forward};
+use crate::time::{Epoch, Timestamp, Watermark};
+use crate::window::{Aggregate, Window};
+
+/// What crosses the exchange: partial results `(slice, key, accumulator)`, and records that may be late,
+/// whose fate the receiver decides because it alone knows the watermark over all inputs.
+pub(crate) type Combined<T, K, A> = Either<(Timestamp, K, <A as Aggregate<T>>::Accumulator), T>;
+
+/// Reads the key of every row of a batch: one call per batch.
+pub(crate) trait KeyReader<T: Record, K: Key>: Send + Sync {
+    /// Calls `visit` once with the keys of all rows, in order.
+    fn with_keys(&self, batch: &Batch<T>, visit: &mut dyn FnMut(&[K::View<'_>]));
+}
+
+/// A window and how long after its end records are still taken, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WindowRule {
+    pub(crate) window: Window,
+    pub(crate) lateness_ms: i64,
+    /// Windows are never closed (output mode complete).
+    pub(crate) keep_all: bool,
+}
+
+impl WindowRule {
+    /// True when a window that ends at `end` is closed at this watermark.
+    pub(crate) fn is_closed(&self, end: Timestamp, watermark: Timestamp) -> bool {
+        !self.keep_all && end.saturating_add(self.lateness_ms) <= watermark
+    }
+}
+
+struct Row<K, A> {
+    hash: KeyHash,
+    key: K,
+    accumulator: A,
+}
+
+struct Slice<K, A> {
+    start: Timestamp,
+    table: HashTable<Row<K, A>>,
+}
+
+/// Combines records by key and slice until a watermark, a barrier, the end or its size says otherwise.
+pub(crate) struct Combine<T: Record, K: Key, A: Aggregate<T>> {
+    keys: Arc<dyn KeyReader<T, K>>,
+    aggregate: A,
+    /// `None`: one rolling aggregate per key, all in slice 0.
+    rule: Option<WindowRule>,
+    slices: Vec<Slice<K, A::Accumulator>>,
+    /// Emptied tables, kept because growing one again costs more than the rows in it.
+    spare: Vec<HashTable<Row<K, A::Accumulator>>>,
+    keys_max: usize,
+    watermark: Timestamp,
+    rows: BatchBuilder<Combined<T, K, A>>,
+    next: Next<Combined<T, K, A>>,
+}
+
+impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
+    pub(crate) fn new(
+        keys: Arc<dyn KeyReader<T, K>>,
+        aggregate: A,
+        rule: Option<WindowRule>,
+        keys_max: usize,
+        rows: BatchBuilder<Combined<T, K, A>>,
+        next: Next<Combined<T, K, A>>,
+    ) -> Self {
+        let (slices, spare) = (Vec::new(), Vec::new());
+        Combine { keys, aggregate, rule, slices, spare, keys_max, watermark: i64::MIN, rows, next }
+    }
+
+    /// Sends and forgets the partial results of the slices that `which` names.
+    fn release(&mut self, which: impl Fn(Timestamp) -> bool, context: &mut Context) -> Result<()> {
+        let mut index = 0;
+        while index < self.slices.len() {
+            if !which(self.slices[index].start) {
+                index += 1;
+                continue;
+            }
+            let Slice { start, mut table } = self.slices.swap_remove(index);
+            for row in table.drain() {
+                self.rows.push_at(Either::Left((start, row.key.view(), row.accumulator.view())), start)?;
+                if self.rows.is_full()
+                    && let Some(full) = self.rows.finish()
+                {
+                    self.next.on_batch(full, context)?;
+                }
+            }
+            if self.spare.len() < 4 {
+                self.spare.push(table);
+            }
+        }
+        self.send(context)
+    }
+
+    fn send(&mut self, context: &mut Context) -> Result<()> {
+        match self.rows.finish() {
+            Some(rows) => self.next.on_batch(rows, context),
+            None => Ok(()),
+        }
+    }
+
+    fn release_all(&mut self, context: &mut Context) -> Result<()> {
+        self.release(|_| true, context)
+    }
+
+    /// Adds the rows of a batch to the tables; rows that may be late go to the output builder.
+    fn add(&mut self, batch: &Batch<T>) -> Result<()> {
+        let Combine { keys, aggregate, rule, slices, spare, watermark, rows, .. } = self;
+        let times = batch.times();
+        let mut failure = Ok(());
+        keys.with_keys(batch, &mut |keys| {
+            // The slice of the last row, because its neighbour is most often in the same one.
+            let (mut from, mut to, mut index) = (i64::MAX, i64::MIN, 0);
+            batch.for_each(|position, view| {
+                let time = times.map_or(0, |times| times.at(position));
+                if time < from || time >= to {
+                    if let Some(rule) = rule {
+                        let slice = rule.window.slice(time);
+                        let last = rule.window.last_window(slice);
+                        if rule.is_closed(rule.window.end(last), *watermark) {
+                            if let Err(error) = rows.push_at(Either::Right(view), time) {
+                                failure = Err(error.into());
+                            }
+                            return;
+                        }
+                        (from, to) = (slice, slice.saturating_add(rule.window.slice_ms()));
+                    } else {
+                        (from, to) = (0, 1);
+                    }
+                    index = find_or_open(slices, spare, from);
+                }
+                let key = keys[position];
+                let hash = K::hash(key);
+                let table = &mut slices[index].table;
+                match table.entry(hash, |row| row.key.matches(key), |row| row.hash) {
+                    Entry::Occupied(mut row) => aggregate.add(&mut row.get_mut().accumulator, view),
+                    Entry::Vacant(place) => {
+                        let accumulator = aggregate.create(view);
+                        place.insert(Row { hash, key: K::from_view(key), accumulator });
+                    }
+                }
+            });
+        });
+        failure
+    }
+}
+
+fn find_or_open<K, A>(
+    slices: &mut Vec<Slice<K, A>>,
+    spare: &mut Vec<HashTable<Row<K, A>>>,
+    start: Timestamp,
+) -> usize {
+    slices.iter().position(|slice| slice.start == start).unwrap_or_else(|| {
+        slices.push(Slice { start, table: spare.pop().unwrap_or_default() });
+        slices.len() - 1
+    })
+}
+
+impl<T: Record, K: Key, A: Aggregate<T>> Operator<T> for Combine<T, K, A> {
+    fn on_batch(&mut self, batch: Batch<T>, context: &mut Context) -> Result<()> {
+        self.add(&batch)?;
+        self.send(context)?;
+        if self.slices.iter().map(|slice| slice.table.len()).sum::<usize>() >= self.keys_max {
+            self.release_all(context)?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, context: &mut Context) -> Result<()> {
+        if let Watermark::At(time) = watermark {
+            self.watermark = self.watermark.max(time);
+            if let Some(rule) = self.rule {
+                // Whatever a window that closes now covers must arrive before the watermark does.
+                self.release(
+                    |slice| {
+                        let first = rule.window.end(rule.window.first_window(slice));
+                        rule.is_closed(first, time) || time == i64::MAX
+                    },
+                    context,
+                )?;
+            }
+        }
+        self.next.on_watermark(watermark, context)
+    }
+
+    fn on_barrier(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
+        self.release_all(context)?;
+        self.next.on_barrier(epoch, context)
+    }
+
+    fn on_end(&mut self, context: &mut Context) -> Result<()> {
+        self.release_all(context)?;
+        self.next.on_end(context)
+    }
+
+    forward!(idle, resume);
+}

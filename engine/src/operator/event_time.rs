@@ -1,0 +1,210 @@
+//! Gives records their event time and makes watermarks, one per source partition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::{Batch, Record};
+use crate::error::Result;
+use crate::operator::{Context, Next, Operator, PartitionStatus, forward};
+use crate::telemetry::Meter;
+use crate::time::{Timestamp, Watermark, millis};
+
+/// How event time advances with the records of a partition.
+///
+/// ```
+/// use headwater::prelude::*;
+///
+/// let watermarks = Watermarks::bounded(secs(5)).idle_after(secs(30));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    disorder_ms: i64,
+    idle_after_ms: Option<u64>,
+    ahead_max_ms: Option<i64>,
+}
+
+impl Watermarks {
+    /// Records are at most `disorder` behind the newest of their partition: the watermark is that much
+    /// behind it.
+    #[must_use]
+    pub fn bounded(disorder: Duration) -> Self {
+        Watermarks { disorder_ms: millis(disorder), idle_after_ms: Some(30_000), ahead_max_ms: None }
+    }
+
+    /// Records of a partition come in the order of their event time.
+    #[must_use]
+    pub fn ascending() -> Self {
+        Watermarks::bounded(Duration::ZERO)
+    }
+
+    /// A partition that had nothing to give for this long no longer holds the others back (30 seconds
+    /// unless set). A partition that has records waiting is never idle.
+    #[must_use]
+    pub fn idle_after(self, quiet: Duration) -> Self {
+        Watermarks { idle_after_ms: Some(quiet.as_millis() as u64), ..self }
+    }
+
+    /// A quiet partition holds the others back for ever.
+    #[must_use]
+    pub fn never_idle(self) -> Self {
+        Watermarks { idle_after_ms: None, ..self }
+    }
+
+    /// A record more than this ahead of the wall clock does not advance the watermark.
+    #[must_use]
+    pub fn ahead_max(self, ahead: Duration) -> Self {
+        Watermarks { ahead_max_ms: Some(millis(ahead)), ..self }
+    }
+}
+
+/// Reads the event time of every row of a batch.
+pub(crate) trait TimeReader<T: Record>: Send + Sync {
+    fn times(&self, batch: &Batch<T>) -> Vec<Timestamp>;
+}
+
+impl<T: Record, F> TimeReader<T> for F
+where
+    F: for<'a> Fn(T::View<'a>) -> Timestamp + Send + Sync,
+{
+    fn times(&self, batch: &Batch<T>) -> Vec<Timestamp> {
+        batch.column(self)
+    }
+}
+
+/// Assigns event times and pushes a watermark behind each batch that advances it.
+pub(crate) struct EventTime<T: Record> {
+    reader: Arc<dyn TimeReader<T>>,
+    watermarks: Watermarks,
+    /// Newest event time per partition; a watermark that the source itself gave counts as well.
+    newest: Vec<Option<Timestamp>>,
+    sent: Watermark,
+    reached: Timestamp,
+    meter: Arc<Meter>,
+    next: Next<T>,
+}
+
+impl<T: Record> EventTime<T> {
+    pub(crate) fn new(
+        reader: Arc<dyn TimeReader<T>>,
+        watermarks: Watermarks,
+        meter: Arc<Meter>,
+        next: Next<T>,
+    ) -> Self {
+        let newest = Vec::new();
+        EventTime { reader, watermarks, newest, sent: Watermark::START, reached: i64::MIN, meter, next }
+    }
+
+    fn newest(&mut self, partition: usize) -> &mut Option<Timestamp> {
+        if self.newest.len() <= partition {
+            self.newest.resize(partition + 1, None);
+        }
+        &mut self.newest[partition]
+    }
+
+    /// Watermark of one partition: the newest time less the disorder.
+    fn partition_watermark(&self, partition: usize) -> Timestamp {
+        let newest = self.newest.get(partition).copied().flatten();
+        newest.map_or(i64::MIN, |newest| newest.saturating_sub(self.watermarks.disorder_ms))
+    }
+
+    /// The minimum over the partitions that are still being read and not idle.
+    fn watermark(&self, context: &Context) -> Option<Watermark> {
+        let now = context.clock.monotonic_ms();
+        let mut lowest = None;
+        let mut live = false;
+        for (partition, status) in context.partitions.iter().enumerate() {
+            match (*status, self.watermarks.idle_after_ms) {
+                (PartitionStatus::Finished, _) => continue,
+                (PartitionStatus::QuietSince(since), Some(limit)) if now.saturating_sub(since) >= limit => {
+                    live = true;
+                }
+                _ => {
+                    let time = self.partition_watermark(partition);
+                    lowest = Some(lowest.map_or(time, |lowest: Timestamp| lowest.min(time)));
+                    live = true;
+                }
+            }
+        }
+        match lowest {
+            Some(time) => Some(Watermark::At(time.max(self.reached))),
+            None if live => Some(Watermark::Idle),
+            // The end is announced by `on_end`.
+            None => None,
+        }
+    }
+
+    fn advance(&mut self, context: &mut Context) -> Result<()> {
+        let Some(watermark) = self.watermark(context) else { return Ok(()) };
+        if watermark == self.sent {
+            return Ok(());
+        }
+        self.sent = watermark;
+        if let Watermark::At(time) = watermark {
+            self.reached = time;
+            self.meter.reach(time);
+        }
+        self.next.on_watermark(watermark, context)
+    }
+}
+
+impl<T: Record> Operator<T> for EventTime<T> {
+    fn on_batch(&mut self, batch: Batch<T>, context: &mut Context) -> Result<()> {
+        let times = self.reader.times(&batch);
+        let disorder = self.watermarks.disorder_ms;
+        let ahead = self.watermarks.ahead_max_ms.map(|ahead| context.clock.wall_ms().saturating_add(ahead));
+        let partition = context.partition;
+        let mut newest = *self.newest(partition);
+        // A record behind its partition's watermark may be late: what precedes it is sent first, so that
+        // whether it is late does not depend on where batches were cut.
+        let mut cuts = Vec::new();
+        let mut newest_at_cut = newest;
+        for (position, time) in times.iter().enumerate() {
+            let behind = newest.is_some_and(|newest| *time < newest.saturating_sub(disorder));
+            if behind && newest != newest_at_cut {
+                cuts.push((position, newest));
+                newest_at_cut = newest;
+            }
+            if ahead.is_none_or(|ahead| *time <= ahead) {
+                newest = newest.max(Some(*time));
+            }
+        }
+        let rows = batch.len();
+        let batch = batch.with_times(times);
+        let mut start = 0;
+        for (position, newest) in cuts {
+            if position > start {
+                self.next.on_batch(batch.slice(start..position), context)?;
+            }
+            *self.newest(partition) = newest;
+            self.advance(context)?;
+            start = position;
+        }
+        let rest = if start == 0 { batch } else { batch.slice(start..rows) };
+        self.next.on_batch(rest, context)?;
+        *self.newest(partition) = newest;
+        self.advance(context)
+    }
+
+    /// A watermark from in front of it: the source knows more than the records show.
+    fn on_watermark(&mut self, watermark: Watermark, context: &mut Context) -> Result<()> {
+        if let Watermark::At(time) = watermark {
+            let disorder = self.watermarks.disorder_ms;
+            let partition = context.partition;
+            let newest = self.newest(partition);
+            *newest = (*newest).max(Some(time.saturating_add(disorder)));
+        }
+        self.advance(context)
+    }
+
+    fn on_idle(&mut self, context: &mut Context) -> Result<()> {
+        self.advance(context)?;
+        self.next.on_idle(context)
+    }
+
+    fn on_end(&mut self, context: &mut Context) -> Result<()> {
+        self.next.on_watermark(Watermark::END, context)?;
+        self.next.on_end(context)
+    }
+
+    forward!(barrier, resume);
+}

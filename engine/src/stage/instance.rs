@@ -1,0 +1,65 @@
+//! A stage instance behind an exchange: input gate, fused chain, outputs.
+
+use crate::batch::Record;
+use crate::channel::{Arrival, InputGate, InstanceWaker};
+use crate::error::Result;
+use crate::operator::{Context, Next};
+use crate::stage::{Frame, Progress, StageInstance};
+
+/// How often an instance without input looks at its timers, in milliseconds.
+const TIMER_MS: u64 = 250;
+
+/// Operators and sinks.
+pub(crate) struct OperatorInstance<T: Record> {
+    gate: InputGate<T>,
+    chain: Next<T>,
+    context: Context,
+    frame: Frame,
+    ended: bool,
+}
+
+impl<T: Record> OperatorInstance<T> {
+    pub(crate) fn new(gate: InputGate<T>, chain: Next<T>, context: Context, frame: Frame) -> Self {
+        OperatorInstance { gate, chain, context, frame, ended: false }
+    }
+}
+
+impl<T: Record> StageInstance for OperatorInstance<T> {
+    fn step(&mut self) -> Result<Progress> {
+        // Nothing is taken in while something waits to go out: that is the backpressure.
+        if !self.frame.flush()? {
+            return Ok(Progress::Blocked);
+        }
+        if self.chain.resume(&mut self.context)? {
+            return Ok(Progress::Ran);
+        }
+        if self.ended {
+            self.frame.board.finish(self.frame.index);
+            return Ok(Progress::Done);
+        }
+        match self.gate.poll()? {
+            Arrival::Batch(batch) => self.chain.on_batch(batch, &mut self.context)?,
+            Arrival::Watermark(watermark) => self.chain.on_watermark(watermark, &mut self.context)?,
+            Arrival::Barrier(epoch) => {
+                self.chain.on_barrier(epoch, &mut self.context)?;
+                self.frame.board.pass(self.frame.index, epoch);
+            }
+            Arrival::End => {
+                self.chain.on_end(&mut self.context)?;
+                self.ended = true;
+            }
+            Arrival::Nothing => {
+                if self.frame.release()? {
+                    return Ok(Progress::Ran);
+                }
+                self.chain.on_idle(&mut self.context)?;
+                return Ok(Progress::Idle { retry_ms: TIMER_MS });
+            }
+        }
+        Ok(Progress::Ran)
+    }
+
+    fn waker(&self) -> &InstanceWaker {
+        &self.frame.waker
+    }
+}

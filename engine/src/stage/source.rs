@@ -1,0 +1,237 @@
+//! A source instance: its share of the partitions, read in turn, batch by batch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::batch::{BatchBuilder, BatchLimits, Record};
+use crate::channel::InstanceWaker;
+use crate::error::{Error, Result};
+use crate::operator::{Context, Next, PartitionStatus};
+use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
+use crate::stage::{Frame, Progress, StageInstance};
+use crate::telemetry::Meter;
+use crate::time::{Epoch, Watermark};
+
+/// Most partitions that one instance holds open; the others wait for their turn.
+const OPEN_MAX: usize = 64;
+
+/// Wait between two looks at readers that had nothing, doubling from the first to the last.
+const RETRY_MS: (u64, u64) = (1, 10);
+
+type Reader<S> = Box<dyn SourceReader<<S as Source>::Record, <S as Source>::Position>>;
+
+/// What a source instance is made of.
+pub(crate) struct SourceParts<S: Source> {
+    pub(crate) name: String,
+    pub(crate) source: Arc<S>,
+    /// Names of this instance's share of the partitions.
+    pub(crate) partitions: Vec<String>,
+    pub(crate) chain: Next<S::Record>,
+    pub(crate) rejected: Next<Rejected>,
+    pub(crate) context: Context,
+    pub(crate) frame: Frame,
+    pub(crate) limits: BatchLimits,
+    pub(crate) age_max_ms: u64,
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// Reads partitions and pushes what they give into its chain.
+pub(crate) struct SourceInstance<S: Source> {
+    parts: SourceParts<S>,
+    readers: Vec<Option<Reader<S>>>,
+    /// Open partitions; the first is the one being read.
+    turn: VecDeque<usize>,
+    unopened: usize,
+    rows: BatchBuilder<S::Record>,
+    refused: BatchBuilder<Rejected>,
+    watermark: Option<i64>,
+    /// When the first row of the batch was read.
+    since_ms: u64,
+    /// Partitions asked one after the other that had nothing.
+    quiet: usize,
+    retry_ms: u64,
+    barrier: Option<Epoch>,
+    stopping: bool,
+    ended: bool,
+}
+
+impl<S: Source> SourceInstance<S> {
+    pub(crate) fn new(parts: SourceParts<S>) -> Self {
+        SourceInstance {
+            readers: parts.partitions.iter().map(|_| None).collect(),
+            turn: VecDeque::new(),
+            unopened: 0,
+            rows: BatchBuilder::new(parts.limits),
+            refused: BatchBuilder::new(parts.limits),
+            watermark: None,
+            since_ms: 0,
+            quiet: 0,
+            retry_ms: RETRY_MS.0,
+            barrier: None,
+            stopping: false,
+            ended: false,
+            parts,
+        }
+    }
+
+    fn open(&mut self) -> Result<()> {
+        while self.turn.len() < OPEN_MAX && self.unopened < self.readers.len() {
+            let partition = &self.parts.partitions[self.unopened];
+            let reader = self.parts.source.open(partition, None).map_err(|e| self.at(e))?;
+            self.readers[self.unopened] = Some(reader);
+            self.turn.push_back(self.unopened);
+            self.unopened += 1;
+        }
+        Ok(())
+    }
+
+    fn at(&self, error: Error) -> Error {
+        error.at(&self.parts.name)
+    }
+
+    /// Sends the batch read so far.
+    fn send(&mut self) -> Result<()> {
+        let parts = &mut self.parts;
+        if let Some(rejected) = self.refused.finish() {
+            parts.meter.add_in(rejected.len());
+            parts.meter.add_rejected(rejected.len());
+            parts.rejected.on_batch(rejected, &mut parts.context)?;
+        }
+        if let Some(rows) = self.rows.finish() {
+            parts.meter.add_in(rows.len());
+            parts.meter.add_out(rows.len());
+            parts.chain.on_batch(rows, &mut parts.context)?;
+        }
+        if let Some(time) = self.watermark.take() {
+            parts.chain.on_watermark(Watermark::At(time), &mut parts.context)?;
+        }
+        Ok(())
+    }
+
+    /// Reads from the partition whose turn it is.
+    fn read(&mut self, partition: usize) -> Result<Poll> {
+        let clock = Arc::clone(&self.parts.context.clock);
+        self.parts.context.partition = partition;
+        let Some(reader) = &mut self.readers[partition] else { return Ok(Poll::Finished) };
+        let started_empty = self.rows.is_empty() && self.refused.is_empty();
+        let mut output = SourceOutput {
+            records: &mut self.rows,
+            rejected: &mut self.refused,
+            watermark: &mut self.watermark,
+            clock: &*clock,
+            room: self.parts.limits.rows_max,
+        };
+        let polled = reader.poll(&mut output).map_err(|error| error.at(&self.parts.name))?;
+        if started_empty {
+            self.since_ms = clock.monotonic_ms();
+        }
+        Ok(polled)
+    }
+
+    fn poll(&mut self) -> Result<Progress> {
+        self.open()?;
+        let Some(&partition) = self.turn.front() else {
+            return self.end();
+        };
+        match self.read(partition)? {
+            Poll::More => {
+                self.quiet = 0;
+                self.retry_ms = RETRY_MS.0;
+                self.parts.context.partitions[partition] = PartitionStatus::Active;
+                let now = self.parts.context.clock.monotonic_ms();
+                let old = now.saturating_sub(self.since_ms) >= self.parts.age_max_ms;
+                if self.rows.is_full() || self.refused.is_full() || old || self.watermark.is_some() {
+                    self.send()?;
+                    self.turn.rotate_left(1);
+                }
+                Ok(Progress::Ran)
+            }
+            Poll::Idle => {
+                let gave = !self.rows.is_empty() || !self.refused.is_empty() || self.watermark.is_some();
+                let status = &mut self.parts.context.partitions[partition];
+                if gave || *status == PartitionStatus::Active {
+                    *status = PartitionStatus::QuietSince(self.parts.context.clock.monotonic_ms());
+                }
+                self.send()?;
+                self.turn.rotate_left(1);
+                self.quiet = if gave { 0 } else { self.quiet + 1 };
+                self.rest()
+            }
+            Poll::Finished => {
+                self.send()?;
+                self.readers[partition] = None;
+                self.parts.context.partitions[partition] = PartitionStatus::Finished;
+                self.turn.pop_front();
+                // The others no longer wait for it.
+                self.parts.chain.on_idle(&mut self.parts.context)?;
+                Ok(Progress::Ran)
+            }
+        }
+    }
+
+    /// All partitions had nothing: let gathered rows go, then look again a little later.
+    fn rest(&mut self) -> Result<Progress> {
+        if self.quiet < self.turn.len() || self.parts.frame.release()? {
+            return Ok(Progress::Ran);
+        }
+        self.quiet = 0;
+        self.parts.chain.on_idle(&mut self.parts.context)?;
+        let retry_ms = self.retry_ms;
+        self.retry_ms = (retry_ms * 2).min(RETRY_MS.1);
+        Ok(Progress::Idle { retry_ms })
+    }
+
+    fn end(&mut self) -> Result<Progress> {
+        self.send()?;
+        self.parts.context.partitions.fill(PartitionStatus::Finished);
+        self.parts.chain.on_end(&mut self.parts.context)?;
+        self.parts.rejected.on_end(&mut self.parts.context)?;
+        self.ended = true;
+        Ok(Progress::Ran)
+    }
+}
+
+impl<S: Source> StageInstance for SourceInstance<S> {
+    fn step(&mut self) -> Result<Progress> {
+        if !self.parts.frame.flush()? {
+            return Ok(Progress::Blocked);
+        }
+        let parts = &mut self.parts;
+        if parts.chain.resume(&mut parts.context)? | parts.rejected.resume(&mut parts.context)? {
+            return Ok(Progress::Ran);
+        }
+        if self.ended {
+            parts.frame.board.finish(parts.frame.index);
+            return Ok(Progress::Done);
+        }
+        if let Some(epoch) = self.barrier.take() {
+            // Between batches: what was read so far belongs to the epoch, what follows to the next.
+            self.send()?;
+            let parts = &mut self.parts;
+            parts.chain.on_barrier(epoch, &mut parts.context)?;
+            parts.rejected.on_barrier(epoch, &mut parts.context)?;
+            parts.frame.board.pass(parts.frame.index, epoch);
+            return Ok(Progress::Ran);
+        }
+        if self.stopping {
+            return self.end();
+        }
+        self.poll()
+    }
+
+    fn inject(&mut self, epoch: Epoch) {
+        self.barrier = self.barrier.max(Some(epoch));
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    fn is_source(&self) -> bool {
+        true
+    }
+
+    fn waker(&self) -> &InstanceWaker {
+        &self.parts.frame.waker
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run counts, and the only list of metric names.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Labels: `topology`, `operator`, `subtask`. Never a key or a user's data.
+pub(crate) const RECORDS_IN: &str = "headwater_records_in_total";
+pub(crate) const RECORDS_OUT: &str = "headwater_records_out_total";
+pub(crate) const RECORDS_LATE: &str = "headwater_late_records_total";
+pub(crate) const RECORDS_REJECTED: &str = "headwater_rejected_records_total";
+pub(crate) const EPOCHS: &str = "headwater_epochs_total";
+pub(crate) const RESTARTS: &str = "headwater_restarts_total";
+
+/// Counts of one node, summed over its instances; written once per batch.
+#[derive(Debug)]
+pub struct Meter {
+    records_in: AtomicU64,
+    records_out: AtomicU64,
+    late: AtomicU64,
+    rejected: AtomicU64,
+    /// Last watermark of the slowest instance is not tracked: this is the newest that any reached.
+    watermark: AtomicI64,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Meter {
+            records_in: AtomicU64::new(0),
+            records_out: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            watermark: AtomicI64::new(i64::MIN),
+        }
+    }
+}
+
+/// A reading of a [`Meter`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records taken; for a source, records read, rejected ones included.
+    pub records_in: u64,
+    /// Records given.
+    pub records_out: u64,
+    /// Records that came after all their windows had closed.
+    pub late: u64,
+    /// Records that could not be understood.
+    pub rejected: u64,
+}
+
+impl Meter {
+    pub(crate) fn shared() -> Arc<Meter> {
+        Arc::default()
+    }
+
+    pub(crate) fn add_in(&self, records: usize) {
+        self.records_in.fetch_add(records as u64, Relaxed);
+    }
+
+    pub(crate) fn add_out(&self, records: usize) {
+        self.records_out.fetch_add(records as u64, Relaxed);
+    }
+
+    pub(crate) fn add_late(&self, records: usize) {
+        self.late.fetch_add(records as u64, Relaxed);
+    }
+
+    pub(crate) fn add_rejected(&self, records: usize) {
+        self.rejected.fetch_add(records as u64, Relaxed);
+    }
+
+    pub(crate) fn reach(&self, watermark: i64) {
+        self.watermark.fetch_max(watermark, Relaxed);
+    }
+
+    /// The newest watermark that an instance of the node reached.
+    #[must_use]
+    pub fn watermark(&self) -> Option<i64> {
+        Some(self.watermark.load(Relaxed)).filter(|time| *time != i64::MIN)
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            records_in: self.records_in.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            late: self.late.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+        }
+    }
+}
