@@ -138,7 +138,6 @@ pub struct Collected<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Collected<T> {
     /// The rows so far, which stay; no row is added while the guard is held.
-    #[must_use]
     pub fn lock(&self) -> MutexGuard<'_, Vec<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

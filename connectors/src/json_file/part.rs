@@ -23,7 +23,7 @@ pub(crate) struct PartFile {
 #[derive(Debug)]
 enum Output {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
     Published,
 }
 
@@ -48,7 +48,7 @@ impl PartFile {
         let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         let output = match path.extension() {
             Some(extension) if extension.eq_ignore_ascii_case("gz") => {
-                Output::Gzip(GzEncoder::new(writer, Compression::default()))
+                Output::Gzip(Box::new(GzEncoder::new(writer, Compression::default())))
             }
             _ => Output::Plain(writer),
         };
