@@ -1,5 +1,6 @@
 //! Sources and sinks for [`headwater`] topologies.
 
+pub mod file;
 pub mod format;
 
 mod console;
@@ -12,7 +13,8 @@ mod socket;
 
 pub use self::console::Console;
 pub use self::csv_file::CsvSink;
-pub use self::generator::{Generator, Rate};
+pub use self::file::{CsvFile, JsonLines, TextFile};
+pub use self::generator::{Generator, Rate, SourceExt, Throttled};
 pub use self::host::{HostMetrics, HostReading};
 pub use self::json_file::JsonLinesSink;
 pub use self::memory::{Collect, Collected, MemorySource};

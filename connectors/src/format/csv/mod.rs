@@ -13,7 +13,7 @@ mod split;
 mod value;
 
 use bumpalo::Bump;
-use headwater::batch::{DecodeError, Decoder, Record};
+use headwater::batch::{DecodeError, Record};
 
 use self::cells::CellsDecoder;
 pub use self::columns::CsvColumns;
