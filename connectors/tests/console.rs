@@ -1,5 +1,5 @@
 //! What the console prints, letter by letter.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests stand outside of test functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
 //! Files that sinks write: complete under their name, or not there.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests stand outside of test functions")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
 use std::fs;
 use std::io::Read as _;

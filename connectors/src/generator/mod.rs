@@ -2,9 +2,11 @@
 //!
 //! 1. `pace`: how many records are due by now
 //! 2. `rate`: numbers with the time at which each was due
+//! 3. `throttle`: any other source, slowed down
 
 mod pace;
 mod rate;
+mod throttle;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,6 +19,7 @@ use headwater::{Error, Result};
 
 use self::pace::Pace;
 pub use self::rate::Rate;
+pub use self::throttle::{SourceExt, Throttled};
 
 /// Gives `make(number)` for each number of a range.
 ///

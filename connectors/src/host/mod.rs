@@ -20,8 +20,9 @@ const EVERY_MS_MIN: u64 = 10;
 ///
 /// Sensors: `cpu/total` and `cpu/0` and so on (percent), `mem/used`, `mem/available` and `mem/total`
 /// (bytes), `disk/NAME/used` (percent), `disk/NAME/read` and `disk/NAME/write` (bytes per second),
-/// `net/NAME/rx` and `net/NAME/tx` (bytes received and sent per second), `load/1`, `load/5` and `load/15`
-/// (processes). Interfaces that only reach this host itself are under `loopback/` instead of `net/`.
+/// `net/NAME/rx` and `net/NAME/tx` (bytes received and sent per second), `load/1`, `load/5` and
+/// `load/15` (processes). Interfaces that only reach this host itself are under `loopback/` instead of
+/// `net/`.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct HostReading {
     /// What was measured.

@@ -1,0 +1,104 @@
+//! Readings of the host that runs the tests.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use headwater::batch::{BatchBuilder, BatchLimits};
+use headwater::prelude::*;
+use headwater::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
+use headwater::time::Clock;
+use headwater_connectors::HostMetrics;
+
+/// A clock that goes when it is told to.
+#[derive(Debug, Default)]
+struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    fn set(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn monotonic_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        1_000_000 + self.0.load(Ordering::Relaxed) as i64
+    }
+}
+
+/// What one poll gave.
+struct Polled<T> {
+    records: Vec<T>,
+    poll: Poll,
+}
+
+/// Polls once, with room for so many records.
+fn poll_source<T: Record, P: Record>(
+    reader: &mut dyn SourceReader<T, P>,
+    clock: &dyn Clock,
+    room: usize,
+) -> headwater::Result<Polled<T>> {
+    let limits = BatchLimits { rows_max: room, ..BatchLimits::default() };
+    let mut records = BatchBuilder::new(limits);
+    let mut rejected = BatchBuilder::<Rejected>::new(limits);
+    let mut watermark = None;
+    let poll = reader.poll(&mut SourceOutput::new(&mut records, &mut rejected, &mut watermark, clock))?;
+    assert!(rejected.is_empty());
+    let records = records.finish().map_or(Vec::new(), |batch| batch.iter().map(T::from_view).collect());
+    Ok(Polled { records, poll })
+}
+
+#[test]
+fn a_sample_is_taken_when_it_is_due() {
+    let clock = ManualClock::default();
+    let source = HostMetrics::new().every(ms(100)).samples(2);
+    assert_eq!(source.boundedness(), Boundedness::Bounded);
+    let mut reader = source.open("host", None).unwrap();
+    let mut poll = |now_ms| {
+        clock.set(now_ms);
+        let polled = poll_source(reader.as_mut(), &clock, 10_000).unwrap();
+        (polled.records, polled.poll, reader.position())
+    };
+    assert_eq!(poll(5), (vec![], Poll::Idle, 0));
+    assert_eq!(poll(104), (vec![], Poll::Idle, 0));
+    let (first, state, position) = poll(105);
+    assert_eq!((state, position), (Poll::Idle, 1));
+    assert!(first.iter().all(|reading| reading.at == 1_000_105));
+    assert!(first.iter().any(|reading| reading.sensor == "cpu/total" && reading.unit == "%"));
+    assert!(first.iter().any(|reading| reading.sensor == "mem/used" && reading.value > 0.0));
+    assert_eq!(poll(150).1, Poll::Idle);
+    let (second, state, position) = poll(900);
+    assert_eq!((state, position), (Poll::Finished, 2));
+    assert_eq!(second.len(), first.len());
+    assert_eq!(poll(2000), (vec![], Poll::Finished, 2));
+}
+
+#[test]
+fn a_sample_larger_than_the_room_is_given_in_pieces() {
+    let clock = ManualClock::default();
+    let mut reader = HostMetrics::new().samples(1).open("host", None).unwrap();
+    poll_source(reader.as_mut(), &clock, 2).unwrap();
+    clock.set(1000);
+    let mut sensors = Vec::new();
+    loop {
+        let polled = poll_source(reader.as_mut(), &clock, 2).unwrap();
+        assert!(polled.records.len() <= 2);
+        sensors.extend(polled.records.into_iter().map(|reading| reading.sensor));
+        match polled.poll {
+            Poll::More => {}
+            state => break assert_eq!(state, Poll::Finished),
+        }
+    }
+    assert!(sensors.contains(&"mem/total".to_owned()), "{sensors:?}");
+}
+
+#[test]
+fn without_a_count_there_is_no_end() {
+    assert_eq!(HostMetrics::new().boundedness(), Boundedness::Unbounded);
+    let mut reader = HostMetrics::new().samples(3).open("host", Some(3)).unwrap();
+    let polled = poll_source(reader.as_mut(), &ManualClock::default(), 9).unwrap();
+    assert_eq!(polled.poll, Poll::Finished);
+}
