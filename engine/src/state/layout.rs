@@ -23,6 +23,12 @@ pub fn state_prefix(group: KeyGroup, namespace: i64) -> [u8; PREFIX_BYTES] {
     prefix
 }
 
+/// The namespace in a state key.
+pub(super) fn namespace_of(state_key: &[u8]) -> i64 {
+    let bytes = state_key.get(2..PREFIX_BYTES).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes) ^ i64::MIN)
+}
+
 /// Appends the state key of a key.
 pub fn state_key<K: Key>(group: KeyGroup, namespace: i64, key: K::View<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&state_prefix(group, namespace));

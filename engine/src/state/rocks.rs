@@ -32,7 +32,7 @@ const OPEN_FILES_MAX: i32 = 256;
 /// Threads that flush and compact.
 const BACKGROUND_JOBS: i32 = 2;
 
-const BLOCK_BYTES: usize = 8 << 10;
+const BLOCK_BYTES: usize = 4 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
 /// Read ahead per file of a compaction: their number times this is memory outside the limit.

@@ -7,7 +7,7 @@ use super::super::Changes;
 use super::super::layout::state_key;
 use super::KeyedState;
 use super::table::{CHANGED, DIRTY, Entry, STORED, Table, USED, allocation_bytes};
-use crate::batch::{Key, Record, encode_one, group_of};
+use crate::batch::{Key, KeyHash, Record, encode_one, group_of};
 use crate::error::Result;
 
 /// Bytes of one spilling write: large enough to be cheap per entry, small beside any share.
@@ -120,8 +120,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// Lets entries leave until only `keep` are in memory or none may leave.
     fn sweep(&mut self, keep: usize, sweep: Sweep) -> Result<()> {
         let mut entries = self.entries();
-        let filter_bytes = self.tables.iter().map(|table| table.cold.filter.bytes()).sum();
-        let mut spill = Spill { filter_bytes, ..Spill::default() };
+        let mut spill = Spill { filter_bytes: self.filter_bytes(), ..Spill::default() };
         let (start_namespace, start_bucket) = self.hand;
         let behind = self.positions.range(start_namespace..).map(|(_, position)| *position);
         let before = self.positions.range(..start_namespace).map(|(_, position)| *position);
@@ -155,20 +154,31 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         if !entry.has(DIRTY) {
             return Ok(());
         }
-        let table = &mut self.tables[position];
-        let group = group_of(entry.hash, self.groups);
         if !entry.has(STORED) {
-            let before = table.cold.filter.bytes();
-            let free = (self.share_bytes / FILTER_SHARE).saturating_sub(spill.filter_bytes);
-            table.cold.add(group, entry.hash, free);
-            spill.filter_bytes = spill.filter_bytes - before + table.cold.filter.bytes();
+            self.add_cold(position, entry.hash, &mut spill.filter_bytes);
         }
+        let group = group_of(entry.hash, self.groups);
+        let namespace = self.tables[position].namespace;
         spill.key.clear();
         spill.value.clear();
-        state_key::<K>(group, table.namespace, entry.key.view(), &mut spill.key);
+        state_key::<K>(group, namespace, entry.key.view(), &mut spill.key);
         self.envelope.encode((entry.key.view(), entry.value.view()), &mut spill.value)?;
         spill.changes.put(&spill.key, &spill.value);
         if spill.changes.bytes() >= SPILL_BYTES { self.write_spill(spill) } else { Ok(()) }
+    }
+
+    /// Memory of the filters of all tables.
+    pub(super) fn filter_bytes(&self) -> usize {
+        self.tables.iter().map(|table| table.cold.filter.bytes()).sum()
+    }
+
+    /// Notes that the store holds one more key of a table, and what that adds to `filter_bytes`.
+    pub(super) fn add_cold(&mut self, position: usize, hash: KeyHash, filter_bytes: &mut usize) {
+        let cold = &mut self.tables[position].cold;
+        let before = cold.filter.bytes();
+        let free = (self.share_bytes / FILTER_SHARE).saturating_sub(*filter_bytes);
+        cold.add(group_of(hash, self.groups), hash, free);
+        *filter_bytes = *filter_bytes - before + cold.filter.bytes();
     }
 
     fn write_spill(&mut self, spill: &mut Spill) -> Result<()> {

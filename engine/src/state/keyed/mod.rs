@@ -4,8 +4,9 @@
 //! 2. `maintain`: keeps to the share of memory, evicts and spills
 //! 3. `read`: `Drain` and `Scan`, whole namespaces in chunks
 //!
-//! The legal order for each batch: `load (entry | get | remove)* changed? maintain`. Only `load`,
-//! `maintain`, `drain` and `scan` touch the store, each with one call for many keys.
+//! The legal order of calls: `restore? (load (entry | get | remove)* changed? maintain | drain | scan)*`.
+//! The key of an `entry`, `get` or `remove` must be among those of the `load` before. Only `restore`,
+//! `load`, `maintain`, `drain` and `scan` touch the store, each with one call for many keys.
 
 mod maintain;
 mod read;
@@ -79,7 +80,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// Empty state that keeps to `share_bytes` of memory by spilling to `backend`; without one it
     /// grows, and [`over_budget`](Self::over_budget) tells.
     ///
-    /// `groups` is the number of key groups of the whole job.
+    /// `groups` is the number of key groups of the whole job. A table that is not empty must be
+    /// [restored](Self::restore).
     #[must_use]
     pub fn new(backend: Option<Box<dyn StateBackend>>, share_bytes: usize, groups: KeyGroup) -> Self {
         let operator = backend.as_ref().map_or("", |backend| backend.table()).to_owned();

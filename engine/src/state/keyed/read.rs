@@ -1,16 +1,54 @@
-//! `Drain` and `Scan`: whole namespaces, in chunks, in memory merged with in store.
+//! Reading whole namespaces, in chunks, what is in memory merged with what is in the store.
 
 use std::fmt;
+use std::ops::Range;
 
 use hashbrown::hash_table::IntoIter;
 
+use super::super::layout::namespace_of;
 use super::super::{Changes, Envelope, StateBackend, state_prefix};
 use super::KeyedState;
 use super::table::{Entry, Table};
 use crate::batch::{Key, KeyGroup, KeyHash, Record};
 use crate::error::Result;
 
+/// Rows of one chunk of [`KeyedState::restore`].
+const RESTORE_ROWS: usize = 1024;
+
 impl<K: Key, V: Record + Clone> KeyedState<K, V> {
+    /// Finds out what the store holds of these key groups from an earlier run; to be called before
+    /// anything else, unless the table is empty.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds values of another type.
+    pub fn restore(&mut self, groups: Range<KeyGroup>) -> Result<()> {
+        for group in groups {
+            let prefix = group.to_be_bytes();
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let (mut found, mut last) = (Vec::new(), Vec::new());
+                let Some(backend) = &mut self.backend else { return Ok(()) };
+                let rows = backend.scan(&prefix, after.as_deref(), RESTORE_ROWS, &mut |key, value| {
+                    let (owned, _) = self.envelope.decode(value)?;
+                    found.push((namespace_of(key), K::hash(owned.view())));
+                    last.clear();
+                    last.extend_from_slice(key);
+                    Ok(())
+                })?;
+                let mut filter_bytes = self.filter_bytes();
+                for (namespace, hash) in found {
+                    let position = self.open(namespace);
+                    self.add_cold(position, hash, &mut filter_bytes);
+                }
+                if rows < RESTORE_ROWS {
+                    break;
+                }
+                after = Some(last);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a namespace out: it is gone from this state, and [`Drain::next_chunk`] hands out its
     /// entries. What the store holds is deleted by the last chunk, with one range per key group.
     ///
