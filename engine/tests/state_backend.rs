@@ -1,4 +1,5 @@
 //! One contract for all stores, and the bytes that they hold.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use headwater::batch::Record;
 use headwater::batch::{Key, group_of};

@@ -1,4 +1,5 @@
 //! `KeyedState` against a plain map: whatever is evicted, spilled and loaded, nothing is lost.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

@@ -71,21 +71,22 @@ impl<T: Record> Envelope<T> {
         let operator = &self.operator;
         if header[0] != MAGIC || header[1] != FLAGS {
             return Error::failed(format!(
-                "the state of `{operator}` is damaged or was written by a newer Headwater: run the version \
-                 that wrote it, or restore a snapshot of the state directory",
+                "the state of `{operator}` is damaged or was written by a newer Headwater: run the \
+                 version that wrote it, or restore a snapshot of the state directory",
             ));
         }
         let version = u16::from_le_bytes([header[2], header[3]]);
         if version != self.version {
             return Error::failed(format!(
-                "the state of `{operator}` has schema version {version}, this program reads version {}: run \
-                 the program that wrote it, or give the operator a new name to start from empty state",
+                "the state of `{operator}` has schema version {version}, this program reads version {}: \
+                 run the program that wrote it, or give the operator a new name to start from empty \
+                 state",
                 self.version
             ));
         }
         Error::failed(format!(
-            "the state of `{operator}` holds another type than this program uses ({}): give the type its \
-             former fields back, or give the operator a new name to start from empty state",
+            "the state of `{operator}` holds another type than this program uses ({}): give the type \
+             its former fields back, or give the operator a new name to start from empty state",
             describe::<T>()
         ))
     }
@@ -93,8 +94,8 @@ impl<T: Record> Envelope<T> {
     #[cold]
     fn damaged(&self, reason: impl std::fmt::Display) -> Error {
         Error::failed(format!(
-            "the state of `{}` is damaged ({reason}): restore a snapshot of the state directory, or delete \
-             the directory to start from empty state",
+            "the state of `{}` is damaged ({reason}): restore a snapshot of the state directory, or \
+             delete the directory to start from empty state",
             self.operator
         ))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::{Change, Changes, StateBackend};
+use super::{Change, Changes, StateBackend, VisitRow, VisitValue};
 use crate::error::Result;
 
 /// A table that lives and dies with the process.
@@ -34,10 +34,10 @@ impl StateBackend for MemoryBackend {
         &self.table
     }
 
-    fn get_many(&mut self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+    fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()> {
         for (at, key) in keys.iter().enumerate() {
             if let Some(value) = self.rows.get(*key) {
-                found(at, value)?;
+                visit(at, value)?;
             }
         }
         Ok(())
@@ -63,7 +63,7 @@ impl StateBackend for MemoryBackend {
         prefix: &[u8],
         after: Option<&[u8]>,
         rows_max: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        visit: VisitRow<'_>,
     ) -> Result<usize> {
         let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let rows = self.rows.range::<[u8], _>((start, Bound::Unbounded));

@@ -6,10 +6,13 @@
 //! 4. `changes`: [`Changes`], what one write puts and deletes
 //! 5. `memory`: [`MemoryBackend`], an ordered map
 //! 6. `rocks`: `RocksStore`, one RocksDB per job (feature `rocksdb`)
-//! 7. `budget`: [`MemoryBudget`], one limit for the whole engine
+//! 7. `directory`: what can be wrong with its directory
+//! 8. `budget`: [`MemoryBudget`], one limit for the whole engine
 
 mod budget;
 mod changes;
+#[cfg(feature = "rocksdb")]
+mod directory;
 mod envelope;
 mod filter;
 mod keyed;
@@ -30,6 +33,12 @@ pub use self::memory::MemoryBackend;
 pub use self::rocks::{RocksBackend, RocksStore};
 use crate::error::Result;
 
+/// What a look-up does with the position and the value of a key that exists.
+pub type VisitValue<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<()>;
+
+/// What a scan does with the key and the value of a row.
+pub type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Ordered bytes in one named table; every stateful operator has its own.
 ///
 /// Each call is for a whole batch. None is made per record: that would cost more than everything else
@@ -38,12 +47,12 @@ pub trait StateBackend: Send + fmt::Debug {
     /// Name of the table: the operator it belongs to.
     fn table(&self) -> &str;
 
-    /// Looks up `keys`, which must ascend, and calls `found` with the position and the value of each
+    /// Looks up `keys`, which must ascend, and calls `visit` with the position and the value of each
     /// that exists.
     ///
     /// # Errors
-    /// The store cannot be read, or `found` failed.
-    fn get_many(&mut self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()>;
+    /// The store cannot be read, or `visit` failed.
+    fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()>;
 
     /// Applies all changes in order, or none.
     ///
@@ -51,8 +60,8 @@ pub trait StateBackend: Send + fmt::Debug {
     /// The store cannot be written.
     fn write(&mut self, changes: &Changes) -> Result<()>;
 
-    /// Calls `visit` with up to `rows_max` keys and values that start with `prefix` and come behind
-    /// `after`, ascending, and returns how many there were: fewer than `rows_max` means the end.
+    /// Calls `visit` with up to `rows_max` rows whose keys start with `prefix` and come behind `after`,
+    /// ascending, and returns how many there were: fewer than `rows_max` means the end.
     ///
     /// # Errors
     /// The store cannot be read, or `visit` failed.
@@ -61,6 +70,6 @@ pub trait StateBackend: Send + fmt::Debug {
         prefix: &[u8],
         after: Option<&[u8]>,
         rows_max: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        visit: VisitRow<'_>,
     ) -> Result<usize>;
 }

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
-    DBCompressionType, DBWithThreadMode, ErrorKind, FlushOptions, LogLevel, MultiThreaded, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    DBCompressionType, DBWithThreadMode, FlushOptions, LogLevel, MultiThreaded, Options, ReadOptions,
+    WriteBatch, WriteBufferManager, WriteOptions,
 };
 
-use super::{Change, Changes, StateBackend};
+use super::{Change, Changes, StateBackend, VisitRow, VisitValue, directory};
 use crate::error::{Error, Result};
 
 type Database = DBWithThreadMode<MultiThreaded>;
@@ -244,12 +244,12 @@ impl StateBackend for RocksBackend {
         &self.table
     }
 
-    fn get_many(&mut self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
+    fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()> {
         let (database, family) = self.open()?;
         let values = database.batched_multi_get_cf(&family, keys.iter().copied(), true);
         for (at, value) in values.into_iter().enumerate() {
             if let Some(value) = value.map_err(self.failed("read"))? {
-                found(at, &value)?;
+                visit(at, &value)?;
             }
         }
         Ok(())
@@ -279,7 +279,7 @@ impl StateBackend for RocksBackend {
         prefix: &[u8],
         after: Option<&[u8]>,
         rows_max: usize,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        visit: VisitRow<'_>,
     ) -> Result<usize> {
         let (database, family) = self.open()?;
         let mut options = ReadOptions::default();
@@ -326,8 +326,8 @@ fn database_options(memory_bytes: usize, cache: &Cache) -> Options {
     options.set_atomic_flush(true);
     // Memtables are charged to the block cache, so that one limit holds for both; a writer waits for
     // the flush rather than exceed it.
-    let write_bytes = memory_bytes / WRITE_SHARE;
-    let manager = WriteBufferManager::new_write_buffer_manager_with_cache(write_bytes, true, cache.clone());
+    let (bytes, cache) = (memory_bytes / WRITE_SHARE, cache.clone());
+    let manager = WriteBufferManager::new_write_buffer_manager_with_cache(bytes, true, cache);
     options.set_write_buffer_manager(&manager);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(BACKGROUND_JOBS);
@@ -363,38 +363,9 @@ fn family_options(memory_bytes: usize, cache: &Cache) -> Options {
     options
 }
 
-/// What happened to a directory, and the way out.
 #[cold]
 fn explain(directory: &Path, action: &str, error: &rocksdb::Error) -> Error {
-    let text: &str = error.as_ref();
-    let directory = directory.display();
-    let is = |part: &str| text.contains(part);
-    Error::failed(if is("lock file") || is("lock hold by") || is("LOCK:") {
-        format!(
-            "the state directory `{directory}` is in use by another run: stop that run, or configure \
-             another directory"
-        )
-    } else if is("No space left") || is("NoSpace") || is("Disk quota") {
-        format!(
-            "the disk of the state directory `{directory}` is full: free some space, or configure a \
-             directory on a larger disk"
-        )
-    } else if error.kind() == ErrorKind::Corruption {
-        format!(
-            "the state directory `{directory}` is damaged ({text}): restore a snapshot of it, or delete \
-             it to start from empty state"
-        )
-    } else if is("Permission denied") || is("PermissionDenied") {
-        format!(
-            "the state directory `{directory}` cannot be {action}: permission denied; give this user \
-             access, or configure another directory"
-        )
-    } else {
-        format!(
-            "the state directory `{directory}` cannot be {action} ({text}): check the disk, or configure \
-             another directory"
-        )
-    })
+    directory::explain(directory, action, error.as_ref())
 }
 
 #[cfg(test)]

@@ -93,8 +93,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             samples += 1;
         }
         self.next_sample = self.next_sample.wrapping_add(SAMPLE_STEP);
-        if samples > 0 {
-            let sample = allocation_bytes(bytes.len() / samples);
+        if let Some(mean) = bytes.len().checked_div(samples) {
+            let sample = allocation_bytes(mean);
             let before = if self.value_heap_bytes == 0 { sample } else { self.value_heap_bytes };
             self.value_heap_bytes = (3 * before + sample) / 4;
         }

@@ -4,7 +4,8 @@
 //! 2. `maintain`: keeps to the share of memory, evicts and spills
 //! 3. `read`: `Drain` and `Scan`, whole namespaces in chunks
 //!
-//! The legal order of calls: `restore? (load (entry | get | remove)* changed? maintain | drain | scan)*`.
+//! The legal order of calls:
+//! `restore? (load (entry | get | remove)* changed? maintain | drain | scan)*`.
 //! The key of an `entry`, `get` or `remove` must be among those of the `load` before. Only `restore`,
 //! `load`, `maintain`, `drain` and `scan` touch the store, each with one call for many keys.
 

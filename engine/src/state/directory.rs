@@ -1,0 +1,60 @@
+//! What can be wrong with a state directory, said with its name and the way out.
+
+use std::path::Path;
+
+use crate::error::Error;
+
+/// The error of a directory that could not be `action` (opened, read, written, cleared), from what the
+/// store said.
+#[cold]
+pub(super) fn explain(directory: &Path, action: &str, said: &str) -> Error {
+    let directory = directory.display();
+    let any = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
+    Error::failed(if any(&["lock file", "lock hold by", "LOCK:"]) {
+        format!(
+            "the state directory `{directory}` is in use by another run: stop that run, or configure \
+             another directory"
+        )
+    } else if any(&["No space left", "NoSpace", "StorageFull", "Disk quota"]) {
+        format!(
+            "the disk of the state directory `{directory}` is full: free some space, or configure a \
+             directory on a larger disk"
+        )
+    } else if said.starts_with("Corruption") {
+        format!(
+            "the state directory `{directory}` is damaged ({said}): restore a snapshot of it, or \
+             delete it to start from empty state"
+        )
+    } else if any(&["Permission denied", "PermissionDenied"]) {
+        format!(
+            "the state directory `{directory}` cannot be {action}, permission denied: give this user \
+             access, or configure another directory"
+        )
+    } else {
+        format!(
+            "the state directory `{directory}` cannot be {action} ({said}): check the disk, or \
+             configure another directory"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trouble_has_a_name_and_a_way_out() {
+        let cases = [
+            ("IO error: While lock file: /x/LOCK: Resource temporarily unavailable", "stop that run"),
+            ("IO error: lock hold by current process, acquire time 1: /x/LOCK", "stop that run"),
+            ("IO error: No space left on device: While appending to file: /x/1.sst", "free some space"),
+            ("Corruption: block checksum mismatch in /x/1.sst", "restore a snapshot"),
+            ("IO error: While mkdir if missing: /x: Permission denied", "give this user access"),
+            ("IO error: something new", "configure another directory"),
+        ];
+        for (said, way_out) in cases {
+            let error = explain(Path::new("/x"), "opened", said).to_string();
+            assert!(error.contains("`/x`") && error.contains(way_out), "{error}");
+        }
+    }
+}
