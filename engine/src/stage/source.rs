@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::batch::{BatchBuilder, BatchLimits, Record};
+use crate::batch::{BatchBuilder, BatchLimits};
 use crate::channel::InstanceWaker;
 use crate::error::{Error, Result};
 use crate::operator::{Context, Next, PartitionStatus};

@@ -14,7 +14,7 @@ use crate::operator::fan_out::{FanOut, Unread};
 use crate::operator::{Context, Next};
 use crate::sink::{OutputMode, SinkParallelism, Subtask};
 use crate::source::Boundedness;
-use crate::stage::{Frame, OperatorInstance, Outlet, Output, Outputs, StageInstance};
+use crate::stage::{Frame, OperatorInstance, Outlet, Output, StageInstance};
 use crate::state::StateBackend;
 use crate::telemetry::Meter;
 use crate::time::Clock;
@@ -30,6 +30,10 @@ pub(crate) trait Wiring {
     fn config(&self) -> &EngineConfig;
     fn clock(&self) -> Arc<dyn Clock>;
     fn subtask(&self) -> Subtask;
+    /// Name of the node being made.
+    fn name(&self) -> String;
+    /// Output mode of the node being made; append unless it is an aggregate.
+    fn mode(&self) -> OutputMode;
     /// Counts of the node being made.
     fn meter(&self) -> Arc<Meter>;
     /// The consumers of an output port of the node being made.
@@ -60,8 +64,6 @@ pub(crate) enum Maker {
 pub(crate) struct AggregateKind {
     pub(crate) mode: OutputMode,
     pub(crate) windowed: bool,
-    /// Chosen by the user, or the default of the word.
-    pub(crate) problem: Option<&'static str>,
 }
 
 /// What a node is, as far as checking and planning need to know.
@@ -132,12 +134,10 @@ pub(crate) struct Channels {
 pub(crate) trait EdgeFactory: Send + Sync {
     fn channels(&self, from: &[InstanceWaker], to: &[InstanceWaker], limits: ChannelLimits) -> Channels;
 
-    /// The end of a chain that sends to `senders`. `gather` overrides the partitioning: everything goes to
-    /// the only instance there is.
+    /// The end of a chain that sends to `senders` (a `Vec<Sender<T>>`).
     fn outlet(
         &self,
         senders: Erased,
-        gather: bool,
         subtask: usize,
         limits: RouterLimits,
     ) -> Result<(Erased, Arc<Mutex<dyn Output>>)>;
@@ -176,13 +176,12 @@ impl<T: Record> EdgeFactory for TypedEdge<T> {
     fn outlet(
         &self,
         senders: Erased,
-        gather: bool,
         subtask: usize,
         limits: RouterLimits,
     ) -> Result<(Erased, Arc<Mutex<dyn Output>>)> {
         let senders = *reveal::<Vec<Sender<T>>>(senders)?;
-        let partitioning = if gather { Partitioning::Rebalance } else { self.partitioning.clone() };
-        let (outlet, output) = Outlet::new(Router::new(senders, partitioning, subtask, limits));
+        let router = Router::new(senders, self.partitioning.clone(), subtask, limits);
+        let (outlet, output) = Outlet::new(router);
         Ok((Box::new(Box::new(outlet) as Next<T>), output))
     }
 

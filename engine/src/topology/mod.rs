@@ -9,8 +9,7 @@ mod graph;
 mod validate;
 
 pub(crate) use self::graph::{
-    AggregateKind, Channels, Edge, EdgeFactory, EdgeKind, Erased, Graph, Maker, Node, NodeId, NodeKind,
-    TypedEdge, Wiring, downstream,
+    AggregateKind, Edge, EdgeKind, Erased, Graph, Maker, Node, NodeId, NodeKind, TypedEdge, Wiring, downstream,
 };
 
 use crate::error::{Error, Result};

@@ -1,0 +1,346 @@
+//! `RunningTopology`: the handle of a run: wait, stop, look.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, System};
+use dashmap::DashMap;
+
+use super::actor::{Activity, Inspect, StageActor, Start};
+use super::assembly::{Assembled, assemble};
+use super::coordinator::Coordinator;
+use super::restart::Restarts;
+use super::supervisor::{Drain, Supervisor, Watch};
+use crate::config::EngineConfig;
+use crate::error::{Error, Result};
+use crate::telemetry::{self, Counts, Meter};
+use crate::time::{Clock, Epoch, SystemClock};
+use crate::topology::{NodeKind, Topology};
+
+/// What the threads of a run and its handle share.
+pub(crate) struct Control {
+    /// Live actors by name: where the embedder's thread meets the arbiters.
+    actors: DashMap<String, Addr<StageActor>>,
+    supervisor: Mutex<Option<Addr<Supervisor>>>,
+    meters: Mutex<Vec<Arc<Meter>>>,
+    outcome: Mutex<Option<Result<()>>>,
+    stopping: AtomicBool,
+    /// Wakes a wait between two attempts.
+    stop_signal: (Mutex<()>, Condvar),
+    epoch: AtomicU64,
+    restarts: AtomicU64,
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Control {
+    pub(crate) fn outcome(&self, outcome: Result<()>) {
+        guard(&self.outcome).get_or_insert(outcome);
+    }
+
+    pub(crate) fn completed(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, SeqCst);
+    }
+
+    pub(crate) fn forget(&self, label: &str) {
+        self.actors.remove(label);
+    }
+
+    fn drain(&self) {
+        self.stopping.store(true, SeqCst);
+        self.stop_signal.1.notify_all();
+        if let Some(supervisor) = &*guard(&self.supervisor) {
+            supervisor.do_send(Drain);
+        }
+    }
+}
+
+/// Counts of one node of a topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeReport {
+    /// Name of the source, operator or sink.
+    pub name: String,
+    /// `source`, `operator` or `sink`.
+    pub role: &'static str,
+    /// Its counts, summed over its instances.
+    pub counts: Counts,
+    /// The newest watermark it has seen, in milliseconds.
+    pub watermark: Option<i64>,
+}
+
+/// Counts of a whole topology at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// In the order in which the nodes were added.
+    pub nodes: Vec<NodeReport>,
+    /// The newest epoch that is complete.
+    pub epoch: u64,
+    /// How often the topology was started again after a failure.
+    pub restarts: u64,
+}
+
+impl Report {
+    fn total(&self, role: &str, read: impl Fn(&Counts) -> u64) -> u64 {
+        self.nodes.iter().filter(|node| node.role == role).map(|node| read(&node.counts)).sum()
+    }
+
+    /// Records read by all sources, rejected ones included.
+    #[must_use]
+    pub fn records_read(&self) -> u64 {
+        self.total("source", |counts| counts.records_in)
+    }
+
+    /// Records that sources or operators could not understand.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.total("source", |counts| counts.rejected) + self.total("operator", |counts| counts.rejected)
+    }
+
+    /// Records that came after all their windows had closed.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        self.total("operator", |counts| counts.late)
+    }
+
+    /// Rows taken by all sinks.
+    #[must_use]
+    pub fn rows_written(&self) -> u64 {
+        self.total("sink", |counts| counts.records_in)
+    }
+}
+
+/// What a finished run came to.
+pub type Summary = Report;
+
+/// A topology that is running on its own threads.
+///
+/// Dropping the handle does not stop the run; see [`stop`](Self::stop) and [`wait`](Self::wait).
+pub struct RunningTopology {
+    shape: Shape,
+    control: Arc<Control>,
+    thread: JoinHandle<Result<()>>,
+}
+
+/// Names and roles of the nodes.
+type Shape = Vec<(String, &'static str)>;
+
+impl fmt::Debug for RunningTopology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningTopology").field("nodes", &self.shape.len()).finish_non_exhaustive()
+    }
+}
+
+impl Topology {
+    /// Starts the topology on threads of its own and returns at once. Takes no signal handler, logger or
+    /// port.
+    ///
+    /// # Errors
+    /// The configuration is out of range, a source cannot be found, or a sink cannot be opened.
+    pub fn start(self, config: EngineConfig) -> Result<RunningTopology> {
+        let shape = self
+            .graph
+            .nodes
+            .iter()
+            .map(|node| {
+                let role = match node.kind {
+                    NodeKind::Source(_) => "source",
+                    NodeKind::Sink { .. } => "sink",
+                    _ => "operator",
+                };
+                (node.name.clone(), role)
+            })
+            .collect();
+        let control = Arc::new(Control {
+            actors: DashMap::new(),
+            supervisor: Mutex::new(None),
+            meters: Mutex::new(Vec::new()),
+            outcome: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            stop_signal: (Mutex::new(()), Condvar::new()),
+            epoch: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+        });
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        // The first assembly happens here, so that what cannot start is the caller's error.
+        let first = assemble(&self, &config, Arc::clone(&clock))?;
+        guard(&control.meters).clone_from(&first.meters);
+        let shared = Arc::clone(&control);
+        let thread = std::thread::Builder::new()
+            .name(format!("{}-supervisor", self.name()))
+            .spawn(move || run(&self, &config, &clock, &shared, first))?;
+        Ok(RunningTopology { shape, control, thread })
+    }
+
+    /// Runs the topology to the end of its input.
+    ///
+    /// # Errors
+    /// It cannot start, or a source, operator or sink failed.
+    pub fn run(self, config: EngineConfig) -> Result<Summary> {
+        self.start(config)?.wait()
+    }
+}
+
+impl RunningTopology {
+    /// Waits for the end of the run.
+    ///
+    /// # Errors
+    /// A source, operator or sink failed, and the restart strategy gave up.
+    pub fn wait(self) -> Result<Summary> {
+        let RunningTopology { shape, control, thread } = self;
+        let outcome = thread.join().map_err(|_| Error::failed("the supervisor thread panicked"))?;
+        outcome.map(|()| report(&shape, &control))
+    }
+
+    /// True when the run has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends the input where it stands: sources stop, everything read is processed, windows close, sinks
+    /// finish. Returns at once; see [`wait`](Self::wait).
+    pub fn stop(&self) {
+        self.control.drain();
+    }
+
+    /// A handle that can stop the run from another thread, such as a signal handler.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { control: Arc::clone(&self.control) }
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        report(&self.shape, &self.control)
+    }
+
+    /// Names of the live stage instances, `stage[subtask]`, in order.
+    #[must_use]
+    pub fn instances(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.control.actors.iter().map(|entry| entry.key().clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What a stage instance is doing; `None` when it has ended. The answer is the instance's own, so it
+    /// comes between two of its steps.
+    #[must_use]
+    pub fn activity(&self, instance: &str) -> Option<Activity> {
+        let actor = self.control.actors.get(instance)?.value().clone();
+        System::new().block_on(actor.send(Inspect)).ok()
+    }
+}
+
+/// Stops a run from another thread.
+#[derive(Clone)]
+pub struct Stopper {
+    control: Arc<Control>,
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopper")
+    }
+}
+
+impl Stopper {
+    /// See [`RunningTopology::stop`].
+    pub fn stop(&self) {
+        self.control.drain();
+    }
+}
+
+fn report(shape: &Shape, control: &Control) -> Report {
+    let meters = guard(&control.meters).clone();
+    let nodes = shape
+        .iter()
+        .zip(&meters)
+        .map(|((name, role), meter)| NodeReport {
+            name: name.clone(),
+            role,
+            counts: meter.counts(),
+            watermark: meter.watermark(),
+        })
+        .collect();
+    Report { nodes, epoch: control.epoch.load(SeqCst), restarts: control.restarts.load(SeqCst) }
+}
+
+/// Attempt after attempt, until one succeeds or the strategy gives up.
+fn run(
+    topology: &Topology,
+    config: &EngineConfig,
+    clock: &Arc<dyn Clock>,
+    control: &Arc<Control>,
+    first: Assembled,
+) -> Result<()> {
+    let mut restarts = Restarts::new(config.restart);
+    let mut next = Some(first);
+    loop {
+        let assembled = match next.take() {
+            Some(assembled) => assembled,
+            None => assemble(topology, config, Arc::clone(clock))?,
+        };
+        guard(&control.meters).clone_from(&assembled.meters);
+        let Err(error) = attempt(assembled, config, control) else { return Ok(()) };
+        let Some(delay_ms) = restarts.after_failure(clock.monotonic_ms()) else { return Err(error) };
+        if control.stopping.load(SeqCst) {
+            return Err(error);
+        }
+        tracing::warn!(%error, delay_ms, "restarting the topology from the beginning");
+        metrics::counter!(telemetry::RESTARTS).increment(1);
+        control.restarts.fetch_add(1, SeqCst);
+        let (lock, signal) = &control.stop_signal;
+        let wait = signal.wait_timeout_while(guard(lock), Duration::from_millis(delay_ms), |()| {
+            !control.stopping.load(SeqCst)
+        });
+        drop(wait);
+    }
+}
+
+/// Runs all instances on their arbiters until they have ended or one has failed.
+fn attempt(assembled: Assembled, config: &EngineConfig, control: &Arc<Control>) -> Result<()> {
+    let system = System::new();
+    let arbiters: Vec<Arbiter> = system.block_on(async { (0..config.parallelism).map(|_| Arbiter::new()).collect() });
+    system.block_on(async {
+        let supervisor = Supervisor::new(assembled.slots.len(), Arc::clone(control)).start();
+        *guard(&control.supervisor) = Some(supervisor.clone());
+        let mut instances = Vec::new();
+        let mut sources = Vec::new();
+        for slot in assembled.slots {
+            // One instance of a stage per arbiter; the only instance of a stage goes to the last.
+            let home = if slot.subtask.count == 1 { arbiters.len() - 1 } else { slot.subtask.index };
+            let is_source = slot.instance.is_source();
+            let actor = StageActor::new(slot.label.clone(), slot.instance, supervisor.clone());
+            let address = StageActor::start_in_arbiter(&arbiters[home % arbiters.len()].handle(), |_| actor);
+            if is_source {
+                sources.push(address.clone());
+            }
+            control.actors.insert(slot.label, address.clone());
+            instances.push(address);
+        }
+        supervisor.do_send(Watch(instances.clone()));
+        instances.iter().for_each(|instance| instance.do_send(Start));
+        let interval = Duration::from_millis(config.epoch_interval_ms);
+        let (board, control) = (assembled.board, Arc::clone(control));
+        Coordinator { sources, board, control, interval, started: 0, complete: 0 }.start();
+    });
+    if control.stopping.load(SeqCst) {
+        control.drain();
+    }
+    let ran = system.run();
+    control.actors.clear();
+    *guard(&control.supervisor) = None;
+    for arbiter in arbiters {
+        arbiter.stop();
+        // A panic in an arbiter has been reported by the step that caught it.
+        let _ = arbiter.join();
+    }
+    ran?;
+    guard(&control.outcome).take().unwrap_or(Err(Error::Stopped))
+}

@@ -1,0 +1,120 @@
+//! `StreamBuilder`: sources in, a checked `Topology` out.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Port, SharedGraph, Stream};
+use crate::error::Result;
+use crate::operator::Context;
+use crate::source::{Rejected, Source};
+use crate::stage::{SourceInstance, SourceParts, StageInstance};
+use crate::topology::{Graph, Maker, Node, NodeKind, Topology, downstream};
+
+/// Where a stream program begins.
+///
+/// ```
+/// use headwater::prelude::*;
+/// use headwater_connectors::{Collect, MemorySource};
+///
+/// let flow = StreamBuilder::new("doubled");
+/// let doubled = Collect::new();
+/// flow.source("numbers", MemorySource::new(vec![vec![1_u64, 2, 3]]))
+///     .map(|n| n * 2)
+///     .sink("doubled", doubled.clone());
+/// flow.build()?.run(EngineConfig::default())?;
+/// assert_eq!(doubled.take(), [2, 4, 6]);
+/// # Ok::<(), headwater::Error>(())
+/// ```
+pub struct StreamBuilder {
+    name: String,
+    graph: SharedGraph,
+}
+
+impl fmt::Debug for StreamBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamBuilder").field("name", &self.name).field("graph", &self.graph).finish()
+    }
+}
+
+impl StreamBuilder {
+    /// A program without sources; `name` is its name in reports.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        StreamBuilder { name: name.into(), graph: Rc::new(RefCell::new(Graph::default())) }
+    }
+
+    /// Adds a source. Records that it cannot understand are counted as rejected.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let flow = StreamBuilder::new("doc");
+    /// let squares = flow.source("squares", Generator::new(10, |n| n * n));
+    /// # squares.sink("out", Collect::new());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn source<S: Source>(&self, name: impl Into<String>, source: S) -> Stream<S::Record> {
+        self.source_or_rejected(name, source).0
+    }
+
+    /// Adds a source, and gives the records that it cannot understand as a second stream.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let flow = StreamBuilder::new("doc");
+    /// let (good, bad) = flow.source_or_rejected("squares", Generator::new(10, |n| n * n));
+    /// good.sink("out", Collect::new());
+    /// bad.map(|r| r.reason.to_owned()).sink("reasons", Collect::new());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn source_or_rejected<S: Source>(
+        &self,
+        name: impl Into<String>,
+        source: S,
+    ) -> (Stream<S::Record>, Stream<Rejected>) {
+        let name = name.into();
+        let kind = NodeKind::Source(source.boundedness());
+        let source = Arc::new(source);
+        let label = name.clone();
+        let maker = Maker::Source(Arc::new(move |wiring| {
+            let found = Arc::clone(&source);
+            let partitions = wiring
+                .partitions(&|| found.partitions())
+                .map_err(|error| error.at(label.clone()))?;
+            let chain = downstream(wiring, 0)?;
+            let rejected = downstream(wiring, 1)?;
+            let parts = SourceParts {
+                name: label.clone(),
+                source: Arc::clone(&source),
+                context: Context::new(wiring.clock(), partitions.len()),
+                partitions,
+                chain,
+                rejected,
+                limits: wiring.config().batch,
+                age_max_ms: wiring.config().batch_age_max_ms,
+                meter: wiring.meter(),
+                frame: wiring.frame(),
+            };
+            Ok(Box::new(SourceInstance::new(parts)) as Box<dyn StageInstance>)
+        }));
+        let node = Node { name, kind, maker, side_outputs: vec!["rejected"], problems: Vec::new() };
+        let port = Port::add(&self.graph, node);
+        let rejected = port.side(1);
+        (Stream::new(port), Stream::new(rejected))
+    }
+
+    /// Checks the program and fixes it.
+    ///
+    /// # Errors
+    /// All mistakes that can be found without running, each with its way out: a stream without a sink, a
+    /// name used twice, a window without a watermark, output modes that do not fit.
+    pub fn build(self) -> Result<Topology> {
+        // Handles that are still alive keep the empty graph.
+        Topology::new(self.name, self.graph.take())
+    }
+}

@@ -1,0 +1,241 @@
+//! `KeyedStream`: one running result per key, or windows.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::keys::{CombinedHashes, RecordHashes};
+use super::{Name, OperatorNode, Port, Stream, WindowedStream};
+use crate::batch::{BatchBuilder, Key, Record};
+use crate::channel::Partitioning;
+use crate::operator::combine::{Combine, Combined, KeyReader, WindowRule};
+use crate::operator::rolling::{Fold, Rolling, RollingAggregate};
+use crate::operator::{KeyedResult, Next};
+use crate::sink::OutputMode;
+use crate::state::KeyedState;
+use crate::topology::{AggregateKind, Erased, NodeKind, Wiring, downstream};
+use crate::window::{Aggregate, AggregateBuilder, Window};
+
+/// Records grouped by a key: what comes next is computed per key.
+#[must_use = "a keyed stream does nothing until something is computed per key"]
+pub struct KeyedStream<K: Key, T: Record> {
+    pub(super) stream: Stream<T>,
+    pub(super) keys: Arc<dyn KeyReader<T, K>>,
+}
+
+impl<K: Key, T: Record> Clone for KeyedStream<K, T> {
+    fn clone(&self) -> Self {
+        KeyedStream { stream: self.stream.clone(), keys: Arc::clone(&self.keys) }
+    }
+}
+
+impl<K: Key, T: Record> fmt::Debug for KeyedStream<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedStream").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl<K: Key, T: Record> KeyedStream<K, T> {
+    pub(super) fn new(stream: Stream<T>, keys: Arc<dyn KeyReader<T, K>>) -> Self {
+        KeyedStream { stream, keys }
+    }
+
+    /// Partial aggregates, made in front of the exchange by key.
+    pub(super) fn combined<A: Aggregate<T>>(&self, aggregate: A, rule: Option<WindowRule>) -> Port {
+        let node = OperatorNode::new(Name::Word("combine"), NodeKind::Combine);
+        let keys = Arc::clone(&self.keys);
+        self.stream.port.then::<T>(node, Partitioning::Forward, move |wiring| {
+            let next = downstream::<Combined<T, K, A>>(wiring, 0)?;
+            let (keys_max, limits) = (wiring.config().combined_keys_max, wiring.config().batch);
+            let rows = BatchBuilder::new(limits);
+            let combine = Combine::new(Arc::clone(&keys), aggregate.clone(), rule, keys_max, rows, next);
+            Ok(Box::new(Box::new(combine) as Next<T>) as Erased)
+        })
+    }
+
+    pub(super) fn by_key<A: Aggregate<T>>(&self) -> Partitioning<Combined<T, K, A>> {
+        Partitioning::Hash(Arc::new(CombinedHashes::<T, K, A>::new(Arc::clone(&self.keys))))
+    }
+
+    /// Number of records per key, so far.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(9, |n| n));
+    /// let counts = numbers.key_by(|n| n % 3).count().output_mode(OutputMode::Append);
+    /// # counts.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// assert!(out.take().iter().all(|count| count.value == 3));
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn count(&self) -> Stream<KeyedResult<K, u64>> {
+        self.rolling("count", |a| a.count())
+    }
+
+    /// Mergeable aggregates per key, so far.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(4, |n| n));
+    /// let stats = numbers
+    ///     .key_by(|n| n % 2)
+    ///     .aggregate(|a| (a.sum(|n| n), a.max(|n| n), a.mean(|n| n)))
+    ///     .output_mode(OutputMode::Append);
+    /// # stats.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// let odd = out.take().into_iter().find(|stats| stats.key == 1).unwrap();
+    /// assert_eq!(odd.value, (4, 3, 2.0));
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn aggregate<A: Aggregate<T>>(
+        &self,
+        aggregate: impl FnOnce(&AggregateBuilder<T>) -> A,
+    ) -> Stream<KeyedResult<K, A::Output>> {
+        self.rolling("aggregate", aggregate)
+    }
+
+    /// Combines the records of a key two by two. `reduce` must be associative.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(5, |n| n + 1));
+    /// let products = numbers.key_by(|_| 0_u8).reduce(|a, b| a * b).output_mode(OutputMode::Append);
+    /// # products.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// assert_eq!(out.take()[0].value, 120);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn reduce(
+        &self,
+        reduce: impl for<'a> Fn(T::View<'a>, T::View<'a>) -> T + Clone + Send + Sync + 'static,
+    ) -> Stream<KeyedResult<K, T>>
+    where
+        T: Clone,
+    {
+        let merge = reduce.clone();
+        self.rolling("reduce", move |a| {
+            a.custom(
+                |first| T::from_view(first),
+                move |value: &mut T, record| *value = reduce_views::<T>(value, record, &reduce),
+                move |value: &mut T, other| *value = reduce_views::<T>(value, other, &merge),
+            )
+        })
+    }
+
+    /// Folds the records of a key, in the order in which they arrive, into one value.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(3, |n| n));
+    /// let joined = numbers
+    ///     .key_by(|_| 0_u8)
+    ///     .fold(String::new(), |text, n| text.push_str(&n.to_string()))
+    ///     .output_mode(OutputMode::Append);
+    /// # joined.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// assert_eq!(out.take()[0].value, "012");
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn fold<V: Record + Clone>(
+        &self,
+        initial: V,
+        fold: impl for<'a> Fn(&mut V, T::View<'a>) + Clone + Send + Sync + 'static,
+    ) -> Stream<KeyedResult<K, V>> {
+        let keys = Arc::clone(&self.keys);
+        let by_key = Partitioning::Hash(Arc::new(RecordHashes(Arc::clone(&self.keys))));
+        let node = OperatorNode::new(Name::Word("fold"), ROLLING);
+        Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
+            let rolling = rolling::<K, V, V>(wiring, "fold", |value| Ok(value.clone()))?;
+            let (keys, initial, fold) = (Arc::clone(&keys), initial.clone(), fold.clone());
+            Ok(Box::new(Box::new(Fold { keys, initial, fold, rolling }) as Next<T>) as Erased)
+        }))
+    }
+
+    fn rolling<A: Aggregate<T>>(
+        &self,
+        word: &'static str,
+        aggregate: impl FnOnce(&AggregateBuilder<T>) -> A,
+    ) -> Stream<KeyedResult<K, A::Output>> {
+        let aggregate = aggregate(&AggregateBuilder::new());
+        let combined = self.combined(aggregate.clone(), None);
+        let node = OperatorNode::new(Name::Word(word), ROLLING);
+        Stream::new(combined.then(node, self.by_key::<A>(), move |wiring| {
+            let finish = aggregate.clone();
+            let rolling = rolling(wiring, word, move |value| finish.finish(value))?;
+            let aggregate = aggregate.clone();
+            let operator = RollingAggregate { aggregate, rolling, _record: PhantomData };
+            Ok(Box::new(Box::new(operator) as Next<Combined<T, K, A>>) as Erased)
+        }))
+    }
+
+    /// Cuts event time into windows; see [`Window`].
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let readings = flow.source("readings", Generator::new(20, |n| (n as i64 * 1000, n)));
+    /// let per_window = readings
+    ///     .event_time(|(at, _)| at, Watermarks::bounded(secs(5)))
+    ///     .key_by(|(_, n)| n % 2)
+    ///     .window(Window::tumbling(secs(10)))
+    ///     .aggregate(|a| a.count());
+    /// # per_window.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// assert!(out.take().iter().all(|window| window.value == 5));
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn window(&self, window: Window) -> WindowedStream<K, T> {
+        WindowedStream::new(self.clone(), window)
+    }
+}
+
+fn reduce_views<T: Record>(
+    value: &T,
+    other: T::View<'_>,
+    reduce: &impl for<'a> Fn(T::View<'a>, T::View<'a>) -> T,
+) -> T {
+    // Two views of one lifetime: the owned copy of `other` lives as long as the borrow of `value`.
+    let other = T::from_view(other);
+    reduce(value.view(), other.view())
+}
+
+/// Without a window nothing is ever final while records come, so changes are what is sent.
+const ROLLING: NodeKind = NodeKind::Aggregate(AggregateKind { mode: OutputMode::Update, windowed: false });
+
+/// State and output of a rolling operator.
+fn rolling<K: Key, V: Record + Clone, O: Record>(
+    wiring: &mut dyn Wiring,
+    name: &str,
+    finish: impl Fn(&V) -> crate::error::Result<O> + Send + 'static,
+) -> crate::error::Result<Rolling<K, V, O>> {
+    Ok(Rolling {
+        name: name.to_owned(),
+        mode: wiring.mode(),
+        state: keyed_state(wiring)?,
+        finish: Box::new(finish),
+        rows: BatchBuilder::new(wiring.config().batch),
+        next: downstream::<KeyedResult<K, O>>(wiring, 0)?,
+        meter: wiring.meter(),
+        changed: false,
+        ending: None,
+    })
+}
+
+/// State within this instance's share of memory.
+pub(super) fn keyed_state<K: Key, V: Record + Clone>(
+    wiring: &mut dyn Wiring,
+) -> crate::error::Result<KeyedState<K, V>> {
+    let groups = wiring.config().key_groups;
+    let (backend, share_bytes) = wiring.state()?;
+    let state = KeyedState::new(backend, share_bytes, groups);
+    Ok(if wiring.mode() == OutputMode::Update { state.tracking_changes() } else { state })
+}

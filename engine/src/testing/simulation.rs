@@ -1,0 +1,170 @@
+//! `Simulation`: every interleaving that a seed can draw, on one thread, with a virtual clock.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::ManualClock;
+use crate::batch::{hash_combine, hash_u64};
+use crate::config::EngineConfig;
+use crate::error::{Error, Result};
+use crate::runtime::{Assembled, assemble};
+use crate::stage::Progress;
+use crate::time::Epoch;
+use crate::topology::Topology;
+
+/// Runs a topology with a scheduler that draws from a seed which instance steps next, when an epoch starts
+/// and how far the clock moves. The same seed gives the same run.
+///
+/// ```
+/// use headwater::prelude::*;
+/// use headwater::testing::Simulation;
+/// use headwater_connectors::{Collect, Generator};
+///
+/// for seed in 0..20 {
+///     let (flow, out) = (StreamBuilder::new("simulated"), Collect::new());
+///     flow.source("numbers", Generator::new(100, |n| n).partitions(3))
+///         .key_by(|n| n % 7)
+///         .count()
+///         .output_mode(OutputMode::Append)
+///         .sink("out", out.clone());
+///     Simulation::new(seed).run(&flow.build()?, &EngineConfig::default().parallelism(3))?;
+///     assert_eq!(out.take().iter().map(|count| count.value).sum::<u64>(), 100);
+/// }
+/// # Ok::<(), headwater::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    seed: u64,
+    steps_max: u64,
+}
+
+/// What a simulated run did, as a number: equal for equal seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Steps taken.
+    pub steps: u64,
+    /// Epochs that passed through everything.
+    pub epochs: u64,
+    /// Hash of which instance took each step and what it came to.
+    pub hash: u64,
+}
+
+struct Run {
+    assembled: Assembled,
+    live: Vec<usize>,
+    clock: ManualClock,
+    state: u64,
+    started: u64,
+    idle_streak: usize,
+    trace: Trace,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("trace", &self.trace).finish_non_exhaustive()
+    }
+}
+
+impl Simulation {
+    /// A simulation of one seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Simulation { seed, steps_max: 50_000_000 }
+    }
+
+    /// Gives up after this many steps: a topology of unbounded sources never ends.
+    #[must_use]
+    pub fn steps_max(self, steps_max: u64) -> Self {
+        Simulation { steps_max, ..self }
+    }
+
+    /// Runs a topology to the end of its input.
+    ///
+    /// # Errors
+    /// It cannot start; a source, operator or sink failed; or it did not end within the steps.
+    pub fn run(&self, topology: &Topology, config: &EngineConfig) -> Result<Trace> {
+        let clock = ManualClock::new();
+        let assembled = assemble(topology, config, Arc::new(clock.clone()))?;
+        let mut run = Run {
+            live: (0..assembled.slots.len()).collect(),
+            assembled,
+            clock,
+            state: hash_u64(self.seed),
+            started: 0,
+            idle_streak: 0,
+            trace: Trace { steps: 0, epochs: 0, hash: 0 },
+        };
+        while !run.live.is_empty() {
+            if run.trace.steps >= self.steps_max {
+                return Err(Error::failed(format!(
+                    "seed {}: not finished after {} steps; live: {}",
+                    self.seed,
+                    self.steps_max,
+                    run.labels()
+                )));
+            }
+            run.step().map_err(|error| error.at(format!("seed {}", self.seed)))?;
+        }
+        Ok(run.trace)
+    }
+}
+
+impl Run {
+    /// The next number of the seed's sequence (splitmix64).
+    fn draw(&mut self, below: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        hash_u64(self.state) % below
+    }
+
+    fn labels(&self) -> String {
+        let labels: Vec<_> = self.live.iter().map(|index| self.assembled.slots[*index].label.as_str()).collect();
+        labels.join(", ")
+    }
+
+    fn step(&mut self) -> Result<()> {
+        if self.draw(64) == 0 {
+            self.start_epoch();
+        }
+        let at = self.draw(self.live.len() as u64) as usize;
+        let index = self.live[at];
+        let slot = &mut self.assembled.slots[index];
+        let progress = slot.instance.step().map_err(|error| error.at(&slot.label))?;
+        self.trace.steps += 1;
+        let code = match progress {
+            Progress::Ran => 1,
+            Progress::Idle { .. } => 2,
+            Progress::Blocked => 3,
+            Progress::Done => 4,
+        };
+        self.trace.hash = hash_combine(self.trace.hash, (index as u64) << 3 | code);
+        match progress {
+            Progress::Done => {
+                self.live.swap_remove(at);
+                self.idle_streak = 0;
+            }
+            Progress::Ran => self.idle_streak = 0,
+            Progress::Idle { .. } | Progress::Blocked => {
+                self.idle_streak += 1;
+                // Everything waits: time is all that can change that.
+                if self.idle_streak > self.live.len() * 4 {
+                    self.idle_streak = 0;
+                    self.clock.advance(Duration::from_millis(1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// At most two epochs on their way, as on threads.
+    fn start_epoch(&mut self) {
+        let Some(Epoch(complete)) = self.assembled.board.complete() else { return };
+        self.trace.epochs = complete;
+        if self.started < complete + 2 {
+            self.started += 1;
+            for slot in &mut self.assembled.slots {
+                slot.instance.inject(Epoch(self.started));
+            }
+        }
+    }
+}
