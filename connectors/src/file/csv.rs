@@ -120,7 +120,12 @@ impl<T: Record> TextFormat<T> for CsvRows {
     }
 
     #[inline]
-    fn decode<'a>(&mut self, text: &'a str, quoted: bool, arena: &'a Bump) -> Result<T::View<'a>, DecodeError> {
+    fn decode<'a>(
+        &mut self,
+        text: &'a str,
+        quoted: bool,
+        arena: &'a Bump,
+    ) -> Result<T::View<'a>, DecodeError> {
         decode_row::<T>(text, quoted, &mut self.columns, arena)
     }
 

@@ -130,7 +130,8 @@ impl ZstdFrames {
                     return Ok(true);
                 }
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                    length, ..
+                    length,
+                    ..
                 })) => {
                     let mut skipped = self.source.by_ref().take(u64::from(length));
                     if io::copy(&mut skipped, &mut io::sink())? < u64::from(length) {

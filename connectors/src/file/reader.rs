@@ -89,6 +89,8 @@ pub(super) struct FileReader<T, F> {
 struct Passing {
     offset: u64,
     length: u64,
+    /// True when its last byte so far is a carriage return.
+    returned: bool,
     start: Vec<u8>,
 }
 
@@ -106,7 +108,9 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
         let path = PathBuf::from(partition);
         let input = Input::open(&path)?;
         if options.follow && input.is_compressed() {
-            return Err(Error::Config(format!("`{partition}` is compressed; only plain files can be followed")));
+            return Err(Error::Config(format!(
+                "`{partition}` is compressed; only plain files can be followed"
+            )));
         }
         let mut reader = FileReader {
             file: if options.follow { identity(&input.metadata()?) } else { 0 },
@@ -234,9 +238,9 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
         if !header.is_empty() {
             let header = std::str::from_utf8(header)
                 .map_err(|error| self.error(format!("the header is not UTF-8: {error}")))?;
-            self.format.take_header(header).map_err(|error| {
-                Error::failed(format!("`{}`: {error}", self.path.display()))
-            })?;
+            self.format
+                .take_header(header)
+                .map_err(|error| Error::failed(format!("`{}`: {error}", self.path.display())))?;
         }
         self.line += line_count(&bytes[..end.length], end.quoted);
         self.window.take(end.length);
@@ -264,8 +268,10 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
         {
             let record = rest.get(..end.length).unwrap_or_default();
             let lines = if end.quoted { line_count(record.as_bytes(), true) } else { 1 };
-            let record = record.strip_suffix('\n').unwrap_or(record);
-            let record = record.strip_suffix('\r').unwrap_or(record);
+            let record = match record.strip_suffix('\n') {
+                Some(line) => line.strip_suffix('\r').unwrap_or(line),
+                None => record,
+            };
             if (F::BLANK_LINES || !record.is_empty()) && record.len() <= self.options.line_bytes_max {
                 match self.format.decode(record, end.quoted, &self.arena) {
                     Ok(view) => out.push(view)?,
@@ -340,9 +346,8 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
             let reason = format!("a quoted cell that starts on this line is not closed within {most} bytes");
             return self.reject_line(&reason, out);
         }
-        let start = self.window.all();
-        let start = start.get(..Rejected::PAYLOAD_BYTES_MAX).unwrap_or(start).to_vec();
-        self.passing = Some(Passing { offset: self.window.offset(), length: 0, start });
+        let offset = self.window.offset();
+        self.passing = Some(Passing { offset, length: 0, returned: false, start: Vec::new() });
         Ok(())
     }
 
@@ -352,12 +357,17 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
         let bytes = self.window.all();
         let end = memchr::memchr(b'\n', bytes);
         let passed = end.unwrap_or(bytes.len());
+        let returned = if passed > 0 { bytes[passed - 1] == b'\r' } else { passing.returned };
+        passing.returned = returned;
         passing.length += passed as u64;
+        let wanted = Rejected::PAYLOAD_BYTES_MAX - passing.start.len();
+        passing.start.extend_from_slice(&bytes[..passed.min(wanted)]);
         self.window.take(passed + usize::from(end.is_some()));
         let ended = end.is_some() || self.window.is_last();
         if ended && let Some(passing) = self.passing.take() {
-            let reason = too_long(passing.length, &self.options);
-            let rejected = self.rejected(reason, &passing.start);
+            let length = passing.length - u64::from(passing.returned && end.is_some());
+            let start = passing.start.get(..length as usize).unwrap_or(&passing.start);
+            let rejected = self.rejected(too_long(length, &self.options), start);
             out.reject(&Rejected { offset: passing.offset, ..rejected })?;
             self.line += 1;
         }
@@ -440,7 +450,8 @@ impl<T: Record, F: TextFormat<T>> SourceReader<T, FilePosition> for FileReader<T
             if out.is_full() {
                 return Ok(Poll::More);
             }
-            if self.passing.is_none() && self.window.len() > self.options.line_bytes_max {
+            // One more byte than allowed may be a carriage return whose line feed is to come.
+            if self.passing.is_none() && self.window.len() > self.options.line_bytes_max + 1 {
                 self.overflow(out)?;
                 continue;
             }
@@ -489,8 +500,10 @@ fn line_count(record: &[u8], quoted: bool) -> u64 {
 }
 
 fn without_line_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
+    match line.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+        None => line,
+    }
 }
 
 /// The number by which the system knows a file, whatever its name.

@@ -77,11 +77,7 @@ impl<'a> Decoder<'a> for CellsDecoder<'a, '_> {
 
     #[inline]
     fn next_field(&mut self, names: &'static [&'static str]) -> Result<Option<usize>, DecodeError> {
-        if self.in_list() {
-            self.json.next_field(names)
-        } else {
-            Ok(self.nesting.next_field(names.len()))
-        }
+        if self.in_list() { self.json.next_field(names) } else { Ok(self.nesting.next_field(names.len())) }
     }
 
     fn begin_list(&mut self) -> Result<(), DecodeError> {

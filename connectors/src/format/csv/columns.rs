@@ -61,18 +61,23 @@ impl CsvColumns {
         split_cells(header, delimiter, &arena, |_, cell| found.push(cell.text.trim()))
             .map_err(|error| Error::failed(format!("the header cannot be read: {error}")))?;
         let wanted = wanted_columns(&T::schema());
-        let missing: Vec<_> =
-            wanted.iter().filter(|column| column.required && !found.contains(&column.name.as_str())).collect();
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|column| column.required && !found.contains(&column.name.as_str()))
+            .collect();
         if !missing.is_empty() {
             return Err(Error::failed(missing_message(&missing, &wanted, &found, delimiter)));
         }
-        if let Some(twice) = wanted.iter().find(|column| found.iter().filter(|name| **name == column.name).count() > 1) {
+        if let Some(twice) =
+            wanted.iter().find(|column| found.iter().filter(|name| **name == column.name).count() > 1)
+        {
             return Err(Error::failed(format!("the header has the column `{}` twice", twice.name)));
         }
         let slots: Vec<_> =
             found.iter().map(|name| wanted.iter().position(|column| column.name == *name)).collect();
         columns.cells = found.len();
-        let same = slots.len() == columns.width && slots.iter().enumerate().all(|(at, slot)| *slot == Some(at));
+        let same =
+            slots.len() == columns.width && slots.iter().enumerate().all(|(at, slot)| *slot == Some(at));
         columns.slots = if same { Vec::new() } else { slots };
         Ok(columns)
     }
@@ -130,10 +135,8 @@ fn listed<'s>(names: impl Iterator<Item = &'s str>) -> String {
 fn missing_message(missing: &[&Wanted], wanted: &[Wanted], found: &[&str], delimiter: u8) -> String {
     let plural = if missing.len() == 1 { "" } else { "s" };
     let lacking = listed(missing.iter().map(|column| column.name.as_str()));
-    let mut message = format!(
-        "the header lacks the column{plural} {lacking}; it has {}",
-        listed(found.iter().copied())
-    );
+    let mut message =
+        format!("the header lacks the column{plural} {lacking}; it has {}", listed(found.iter().copied()));
     let other = [b',', b';', b'\t', b'|']
         .into_iter()
         .filter(|other| *other != delimiter)

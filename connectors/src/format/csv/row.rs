@@ -110,8 +110,8 @@ impl<'a> Decoder<'a> for RowDecoder<'a> {
     #[inline]
     fn take_null(&mut self, width: usize) -> Result<bool, DecodeError> {
         // The cells are empty when only delimiters stand between here and the end of the last one.
-        let empty = self.at + width <= self.text.len() + 1
-            && (self.at..self.at + width).all(|at| self.ends_at(at));
+        let empty =
+            self.at + width <= self.text.len() + 1 && (self.at..self.at + width).all(|at| self.ends_at(at));
         self.at += if empty { width } else { 0 };
         Ok(empty)
     }

@@ -27,6 +27,12 @@ fn quoted_record_end(bytes: &[u8], delimiter: u8, last: bool) -> Option<RecordEn
     loop {
         if bytes.get(at) == Some(&b'"') {
             at = closing_quote(bytes, at + 1)? + 1;
+            if !matches!(bytes.get(at), None | Some(b'\n' | b'\r')) && bytes[at] != delimiter {
+                // Not the quote that was meant. Most likely the first one is a stray: give up its line
+                // and no more.
+                let length = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+                return Some(RecordEnd { length, quoted: true });
+            }
         }
         let rest = bytes.get(at..)?;
         match memchr::memchr2(delimiter, b'\n', rest) {

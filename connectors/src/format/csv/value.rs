@@ -19,7 +19,8 @@ impl Nesting {
     #[inline]
     pub(super) fn enter(&mut self) -> Result<(), DecodeError> {
         let outer = self.outer.get_mut(self.depth);
-        *outer.ok_or_else(|| DecodeError::new(format!("records are nested deeper than {DEPTH_MAX}")))? = self.field;
+        *outer.ok_or_else(|| DecodeError::new(format!("records are nested deeper than {DEPTH_MAX}")))? =
+            self.field;
         self.depth += 1;
         self.field = 0;
         Ok(())

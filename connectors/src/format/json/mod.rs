@@ -174,10 +174,7 @@ impl<'a, 'k> JsonDecoder<'a, 'k> {
 
     /// Reads the next key the long way; `None` at the end of the record.
     #[cold]
-    fn parse_key(
-        &mut self,
-        names: &'static [&'static str],
-    ) -> Result<Option<Option<usize>>, DecodeError> {
+    fn parse_key(&mut self, names: &'static [&'static str]) -> Result<Option<Option<usize>>, DecodeError> {
         let start = self.at;
         if self.take(b'}') {
             return Ok(None);
