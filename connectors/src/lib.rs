@@ -17,5 +17,5 @@ pub use self::file::{CsvFile, JsonLines, TextFile};
 pub use self::generator::{Generator, Rate, SourceExt, Throttled};
 pub use self::host::{HostMetrics, HostReading};
 pub use self::json_file::JsonLinesSink;
-pub use self::memory::{Collect, Collected, MemorySource};
+pub use self::memory::{Collect, MemorySource};
 pub use self::socket::SocketLines;

@@ -90,7 +90,7 @@ impl<T: Record> SourceReader<T, u64> for Reader<T> {
     }
 }
 
-/// Collects rows for the program that embeds the topology.
+/// Collects rows for the program that embeds the topology; clones share the rows.
 ///
 /// Rows appear when their epoch is complete, so rows of a failed run's last epoch are not seen twice.
 /// Memory grows with the rows: take them out now and then, or use it for results that are small.
@@ -98,45 +98,21 @@ impl<T: Record> SourceReader<T, u64> for Reader<T> {
 /// ```
 /// use headwater_connectors::Collect;
 ///
-/// let sink = Collect::<(String, u64)>::new();
-/// let counts = sink.rows();
-/// // flow.count().sink("counts", sink); run it; then:
+/// let counts = Collect::<(String, u64)>::new();
+/// // stream.sink("counts", counts.clone()); run it; then:
 /// assert!(counts.take().is_empty());
 /// ```
-pub struct Collect<T> {
-    rows: Collected<T>,
-}
+pub struct Collect<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T: Record> Collect<T> {
     /// A sink that has collected nothing.
     #[must_use]
     pub fn new() -> Self {
-        Collect { rows: Collected(Arc::default()) }
-    }
-
-    /// The handle to the rows; get it before the sink is given away.
-    #[must_use]
-    pub fn rows(&self) -> Collected<T> {
-        self.rows.clone()
+        Collect(Arc::default())
     }
 }
 
-impl<T: Record> Default for Collect<T> {
-    fn default() -> Self {
-        Collect::new()
-    }
-}
-
-impl<T> fmt::Debug for Collect<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collect").field("rows", &self.rows).finish()
-    }
-}
-
-/// The rows of a [`Collect`] sink; cloning shares them.
-pub struct Collected<T>(Arc<Mutex<Vec<T>>>);
-
-impl<T> Collected<T> {
+impl<T> Collect<T> {
     /// The rows so far, which stay; no row is added while the guard is held.
     pub fn lock(&self) -> MutexGuard<'_, Vec<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,28 +125,34 @@ impl<T> Collected<T> {
     }
 }
 
-impl<T> Clone for Collected<T> {
-    fn clone(&self) -> Self {
-        Collected(Arc::clone(&self.0))
+impl<T: Record> Default for Collect<T> {
+    fn default() -> Self {
+        Collect::new()
     }
 }
 
-impl<T> fmt::Debug for Collected<T> {
+impl<T> Clone for Collect<T> {
+    fn clone(&self) -> Self {
+        Collect(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Collect<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} rows", self.lock().len())
+        write!(f, "Collect({} rows)", self.lock().len())
     }
 }
 
 impl<T: Record> Sink<T> for Collect<T> {
     fn open(&self, _: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
-        Ok(Box::new(Writer { held: Vec::new(), rows: self.rows() }))
+        Ok(Box::new(Writer { held: Vec::new(), rows: self.clone() }))
     }
 }
 
 struct Writer<T> {
     /// Rows of the epoch that is not complete yet.
     held: Vec<T>,
-    rows: Collected<T>,
+    rows: Collect<T>,
 }
 
 impl<T: Record> SinkWriter<T> for Writer<T> {

@@ -164,7 +164,7 @@ fn memory_is_read_from_any_position() {
 #[test]
 fn collected_rows_appear_when_their_epoch_is_complete() {
     let sink = Collect::<u64>::new();
-    let rows = sink.rows();
+    let rows = sink.clone();
     let open = || sink.open(Subtask { index: 0, count: 1 }).unwrap();
     let mut builder = BatchBuilder::<u64>::new(BatchLimits::default());
     builder.push(7).unwrap();
