@@ -1,4 +1,5 @@
 //! JSON lines: what is accepted, what is refused and why, with serde_json as the oracle.
+#![allow(clippy::expect_used, reason = "a test fails where it stands")]
 
 use bumpalo::Bump;
 use headwater::prelude::*;

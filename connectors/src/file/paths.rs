@@ -56,7 +56,10 @@ fn matches(pattern: &str) -> Result<Vec<PathBuf>> {
         .map_err(|error| Error::Config(format!("`{pattern}` is not a pattern of file names: {error}")))?;
     let mut files = Vec::new();
     for file in found {
-        let file = file.map_err(|error| Error::io(error.path().to_owned(), error.into()))?;
+        let file = file.map_err(|error| {
+            let folder = error.path().to_owned();
+            Error::io(folder, error.into())
+        })?;
         if is_wanted(&file) {
             files.push(file);
         }
