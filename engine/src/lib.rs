@@ -3,6 +3,8 @@ extern crate self as headwater;
 
 pub mod batch;
 pub mod channel;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod message;

@@ -1,7 +1,7 @@
 //! What a run counts, and the only list of metric names.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Labels: `topology`, `operator`, `subtask`. Never a key or a user's data.
 pub(crate) const RECORDS_IN: &str = "headwater_records_in_total";
@@ -18,8 +18,10 @@ pub struct Meter {
     records_out: AtomicU64,
     late: AtomicU64,
     rejected: AtomicU64,
-    /// Last watermark of the slowest instance is not tracked: this is the newest that any reached.
+    /// The newest that any instance reached.
     watermark: AtomicI64,
+    /// What holds the watermark back, in words; written rarely.
+    holding: Mutex<Option<String>>,
 }
 
 impl Default for Meter {
@@ -30,6 +32,7 @@ impl Default for Meter {
             late: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
+            holding: Mutex::new(None),
         }
     }
 }
@@ -70,6 +73,16 @@ impl Meter {
 
     pub(crate) fn reach(&self, watermark: i64) {
         self.watermark.fetch_max(watermark, Relaxed);
+    }
+
+    pub(crate) fn hold(&self, reason: Option<String>) {
+        *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// What holds the watermark back, in words.
+    #[must_use]
+    pub fn holding(&self) -> Option<String> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The newest watermark that an instance of the node reached.

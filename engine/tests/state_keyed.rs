@@ -314,3 +314,17 @@ fn an_unreported_change_stays_in_memory() {
     assert_eq!(state.get(0, u64::hash(1), 1), None);
     assert_eq!(state.len(), 1);
 }
+
+#[test]
+fn memory_is_given_back_after_a_burst() {
+    let share_bytes = 1 << 20;
+    let mut state = KeyedState::<String, u64>::new(memory(), share_bytes, 128);
+    for key in 0..100_000 {
+        let key = format!("a key of some length {key}");
+        state.entry(0, String::hash(&key), &key, || 0);
+    }
+    assert!(state.over_budget());
+    state.maintain().unwrap();
+    assert!(!state.over_budget(), "{} bytes", state.memory_bytes());
+    assert_eq!(state.len(), 100_000);
+}

@@ -79,9 +79,13 @@ pub(crate) struct EventTime<T: Record> {
     newest: Vec<Option<Timestamp>>,
     sent: Watermark,
     reached: Timestamp,
+    explained_ms: u64,
     meter: Arc<Meter>,
     next: Next<T>,
 }
+
+/// Distance between two looks at what holds the watermark back, in milliseconds.
+const EXPLAIN_MS: u64 = 1_000;
 
 impl<T: Record> EventTime<T> {
     pub(crate) fn new(
@@ -91,7 +95,7 @@ impl<T: Record> EventTime<T> {
         next: Next<T>,
     ) -> Self {
         let newest = Vec::new();
-        EventTime { reader, watermarks, newest, sent: Watermark::START, reached: i64::MIN, meter, next }
+        EventTime { reader, watermarks, newest, sent: Watermark::START, reached: i64::MIN, explained_ms: 0, meter, next }
     }
 
     fn newest(&mut self, partition: usize) -> &mut Option<Timestamp> {
@@ -105,6 +109,28 @@ impl<T: Record> EventTime<T> {
     fn partition_watermark(&self, partition: usize) -> Timestamp {
         let newest = self.newest.get(partition).copied().flatten();
         newest.map_or(i64::MIN, |newest| newest.saturating_sub(self.watermarks.disorder_ms))
+    }
+
+    /// Says which partition holds the watermark back; looked at when nothing comes out.
+    fn explain(&mut self, context: &Context) {
+        let now = context.clock.monotonic_ms();
+        if now.saturating_sub(self.explained_ms) < EXPLAIN_MS {
+            return;
+        }
+        self.explained_ms = now;
+        let open = (0..context.partitions.len()).filter(|p| context.partitions[*p] != PartitionStatus::Finished);
+        let slowest = open.min_by_key(|partition| self.partition_watermark(*partition));
+        self.meter.hold(slowest.map(|partition| {
+            let name = context.partition_names.get(partition).map_or("its input", String::as_str);
+            let quiet = match context.partitions[partition] {
+                PartitionStatus::QuietSince(since) => format!(", quiet for {} s", now.saturating_sub(since) / 1000),
+                _ => String::new(),
+            };
+            match self.partition_watermark(partition) {
+                i64::MIN => format!("has seen no event time from {name} yet{quiet}"),
+                time => format!("is at watermark {time} ms, held back by {name}{quiet}"),
+            }
+        }));
     }
 
     /// The minimum over the partitions that are still being read and not idle.
@@ -134,6 +160,7 @@ impl<T: Record> EventTime<T> {
     }
 
     fn advance(&mut self, context: &mut Context) -> Result<()> {
+        self.explain(context);
         let Some(watermark) = self.watermark(context) else { return Ok(()) };
         if watermark == self.sent {
             return Ok(());

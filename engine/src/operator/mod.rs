@@ -44,11 +44,21 @@ pub(crate) struct Context {
     pub(crate) partition: usize,
     /// All partitions of this instance; one entry behind an exchange.
     pub(crate) partitions: Vec<PartitionStatus>,
+    /// Their names; empty behind an exchange.
+    pub(crate) partition_names: Vec<String>,
 }
 
 impl Context {
-    pub(crate) fn new(clock: Arc<dyn Clock>, partitions: usize) -> Self {
-        Context { clock, partition: 0, partitions: vec![PartitionStatus::Active; partitions] }
+    /// The context of a source instance.
+    pub(crate) fn of_source(clock: Arc<dyn Clock>, partition_names: Vec<String>) -> Self {
+        let partitions = vec![PartitionStatus::Active; partition_names.len()];
+        Context { clock, partition: 0, partitions, partition_names }
+    }
+
+    /// The context of an instance behind an exchange.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let partitions = vec![PartitionStatus::Active];
+        Context { clock, partition: 0, partitions, partition_names: Vec::new() }
     }
 }
 

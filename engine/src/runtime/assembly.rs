@@ -144,7 +144,7 @@ impl Assembly<'_> {
                     .first()
                     .map(|edge| &graph.edges[*edge].factory)
                     .ok_or_else(|| Error::failed("an operator without an input"))?;
-                let context = Context::new(Arc::clone(&self.clock), 1);
+                let context = Context::new(Arc::clone(&self.clock));
                 factory.instance(receivers, chain, context, self.frame())
             }
         }

@@ -71,6 +71,8 @@ pub struct NodeReport {
     pub counts: Counts,
     /// The newest watermark it has seen, in milliseconds.
     pub watermark: Option<i64>,
+    /// What holds its watermark back, in words.
+    pub holding: Option<String>,
 }
 
 /// Counts of a whole topology at one moment.
@@ -266,6 +268,7 @@ fn report(shape: &Shape, control: &Control) -> Report {
             role,
             counts: meter.counts(),
             watermark: meter.watermark(),
+            holding: meter.holding(),
         })
         .collect();
     Report { nodes, epoch: control.epoch.load(SeqCst), restarts: control.restarts.load(SeqCst) }

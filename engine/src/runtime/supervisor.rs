@@ -7,20 +7,19 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message, System};
 use super::actor::{Discard, StageActor};
 use super::actor::Stop as StopInput;
 use super::running::Control;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Watches over the instances of one attempt.
 pub(crate) struct Supervisor {
     pub(crate) instances: Vec<Addr<StageActor>>,
     pub(crate) expected: usize,
     pub(crate) control: Arc<Control>,
-    pub(crate) first_failure: Option<Error>,
     pub(crate) ended: usize,
 }
 
 impl Supervisor {
     pub(crate) fn new(expected: usize, control: Arc<Control>) -> Self {
-        Supervisor { instances: Vec::new(), expected, control, first_failure: None, ended: 0 }
+        Supervisor { instances: Vec::new(), expected, control, ended: 0 }
     }
 
     fn finish(&mut self, outcome: Result<()>, context: &mut Context<Self>) {

@@ -24,8 +24,6 @@ type Reader<S> = Box<dyn SourceReader<<S as Source>::Record, <S as Source>::Posi
 pub(crate) struct SourceParts<S: Source> {
     pub(crate) name: String,
     pub(crate) source: Arc<S>,
-    /// Names of this instance's share of the partitions.
-    pub(crate) partitions: Vec<String>,
     pub(crate) chain: Next<S::Record>,
     pub(crate) rejected: Next<Rejected>,
     pub(crate) context: Context,
@@ -58,7 +56,7 @@ pub(crate) struct SourceInstance<S: Source> {
 impl<S: Source> SourceInstance<S> {
     pub(crate) fn new(parts: SourceParts<S>) -> Self {
         SourceInstance {
-            readers: parts.partitions.iter().map(|_| None).collect(),
+            readers: parts.context.partition_names.iter().map(|_| None).collect(),
             turn: VecDeque::new(),
             unopened: 0,
             rows: BatchBuilder::new(parts.limits),
@@ -76,7 +74,7 @@ impl<S: Source> SourceInstance<S> {
 
     fn open(&mut self) -> Result<()> {
         while self.turn.len() < OPEN_MAX && self.unopened < self.readers.len() {
-            let partition = &self.parts.partitions[self.unopened];
+            let partition = &self.parts.context.partition_names[self.unopened];
             let reader = self.parts.source.open(partition, None).map_err(|e| self.at(e))?;
             self.readers[self.unopened] = Some(reader);
             self.turn.push_back(self.unopened);

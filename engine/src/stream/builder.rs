@@ -91,8 +91,7 @@ impl StreamBuilder {
             let parts = SourceParts {
                 name: label.clone(),
                 source: Arc::clone(&source),
-                context: Context::new(wiring.clock(), partitions.len()),
-                partitions,
+                context: Context::of_source(wiring.clock(), partitions),
                 chain,
                 rejected,
                 limits: wiring.config().batch,
