@@ -116,7 +116,10 @@ proptest! {
     ) {
         let style = [csv::QuoteStyle::Necessary, csv::QuoteStyle::Always, csv::QuoteStyle::NonNumeric][style];
         let terminator = if windows { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
-        let mut writer = csv::WriterBuilder::new().quote_style(style).terminator(terminator).from_writer(vec![]);
+        let mut writer = csv::WriterBuilder::new()
+            .quote_style(style)
+            .terminator(terminator)
+            .from_writer(vec![]);
         let names = ["number", "text", "unknown", "other"];
         writer.write_record(order.iter().map(|at| names[*at])).expect("written");
         for (number, text, unknown) in &rows {

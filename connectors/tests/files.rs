@@ -1,4 +1,4 @@
-//! File sources: which files, which lines, which position, and what happens when a file is not as it should be.
+//! File sources: which files, lines and positions, and what happens when a file is not as it should be.
 #![allow(clippy::expect_used, reason = "a test fails where it stands")]
 
 mod reading;
@@ -88,8 +88,12 @@ proptest! {
                 _ => b"{\"_1\":1,\"_2\":\"a line that is longer than all of the others are, by far\"}",
             };
             if *kind > 2 {
-                let reason = ["not UTF-8: the byte 0xc3", "field `_2`: expected a string", "the line has 72 bytes"];
-                places.push((index as u64 + 1, offset, reason[usize::from(*kind) - 3]));
+                let reason = match kind {
+                    3 => "not UTF-8: the byte 0xc3",
+                    4 => "field `_2`: expected a string",
+                    _ => "the line has 72 bytes",
+                };
+                places.push((index as u64 + 1, offset, reason));
             }
             text.extend_from_slice(line);
             text.extend_from_slice(end.as_bytes());

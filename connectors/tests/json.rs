@@ -198,7 +198,10 @@ proptest! {
     fn what_is_not_json_to_others_is_not_json_to_us(
         order in order(),
         manner in manner(),
-        cuts in proptest::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{},:\"0-9eE.+tfn\\\\ -]?"), 1..3),
+        cuts in proptest::collection::vec(
+            (any::<prop::sample::Index>(), "[\\[\\]{},:\"0-9eE.+tfn\\\\ -]?"),
+            1..3,
+        ),
     ) {
         let mut text = written(&order, &manner);
         for (index, replacement) in cuts {
@@ -218,8 +221,10 @@ proptest! {
 
     #[test]
     fn floats_are_read_as_the_standard_library_reads_them(
-        whole in "(0|[1-9][0-9]{0,17})", fraction in "(\\.[0-9]{1,18})?", exponent in "([eE][+-]?[0-9]{1,2})?",
         sign in "-?",
+        whole in "(0|[1-9][0-9]{0,17})",
+        fraction in "(\\.[0-9]{1,18})?",
+        exponent in "([eE][+-]?[0-9]{1,2})?",
     ) {
         let number = format!("{sign}{whole}{fraction}{exponent}");
         let expected: f64 = number.parse().expect("a number");
@@ -231,7 +236,11 @@ proptest! {
     }
 
     #[test]
-    fn integers_of_every_length_are_read(value in any::<u128>(), shift in 0..128u32, negative in any::<bool>()) {
+    fn integers_of_every_length_are_read(
+        value in any::<u128>(),
+        shift in 0..128u32,
+        negative in any::<bool>(),
+    ) {
         let value = value >> shift;
         let text = value.to_string();
         prop_assert_eq!(decode_once::<u128>(&text), Ok(value));

@@ -3,9 +3,10 @@
 //! 1. `text`, `csv`, `json`: the sources [`TextFile`], [`CsvFile`] and [`JsonLines`]
 //! 2. `options`: what all of them can be told
 //! 3. `paths`: which files a path stands for
-//! 4. `reader`: records from a window over one file
-//! 5. `window`: the reused buffer
-//! 6. `input`: the bytes of one file, decompressed
+//! 4. `reader`: one open file and the place in it
+//! 5. `records`: from bytes to records
+//! 6. `window`: the reused buffer
+//! 7. `input`: the bytes of one file, decompressed
 
 mod csv;
 mod input;
@@ -13,6 +14,7 @@ mod json;
 mod options;
 mod paths;
 mod reader;
+mod records;
 mod text;
 mod window;
 

@@ -19,7 +19,7 @@ pub(super) struct Options {
 impl Options {
     /// Longest line by default.
     const LINE_BYTES_MAX: usize = 16 << 20;
-    /// Measured: a larger buffer falls out of the second-level cache, a smaller one pays per system call.
+    /// Measured: from 128 KiB to 1 MiB it makes no difference, below that every row costs more.
     const BUFFER_BYTES: usize = 256 << 10;
 
     pub(super) fn new(path: PathBuf) -> Self {

@@ -98,12 +98,11 @@ impl Window {
             // A long line has passed; its memory goes back.
             self.buffer = Vec::new();
         }
-        if self.end == self.buffer.len() {
-            let size = match self.buffer.len() {
-                0 => self.size.min(size_hint.max(1)),
-                length => length * 2,
-            };
-            self.buffer.resize(size, 0);
+        let wanted = self.end.saturating_add(size_hint).min(self.size).max(1);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        } else if self.end == self.buffer.len() {
+            self.buffer.resize(self.end * 2, 0);
         }
         let count = input.read(&mut self.buffer[self.end..])?;
         let new = self.end..self.end + count;
