@@ -1,10 +1,11 @@
 //! CPU time to read one bid from a line of JSON or a row of CSV into a batch, and from a file.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a measurement prints, and fails where it stands")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 
 use bumpalo::Bump;
-use headwater::batch::{BatchBuilder, BatchLimits, Record as _};
+use headwater::batch::{BatchBuilder, BatchLimits};
 use headwater::prelude::*;
 use headwater::source::{Poll, Rejected, Source, SourceOutput};
 use headwater::time::SystemClock;
