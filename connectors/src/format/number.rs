@@ -19,7 +19,7 @@ const fn eight(digits: u64) -> u64 {
 
 /// Reads the digits at the start: their value and their number. The value means nothing when there are
 /// more than [`DIGITS_SURE`].
-#[inline]
+#[inline(always)]
 pub(crate) fn digits(bytes: &[u8]) -> (u64, usize) {
     let (mut value, mut at) = (0u64, 0);
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {

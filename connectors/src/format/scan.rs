@@ -25,7 +25,7 @@ pub(crate) const fn is_special(byte: u8) -> bool {
 }
 
 /// Position of the first quote, backslash or control character from `at` on; the length if there is none.
-#[inline]
+#[inline(always)]
 pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let found = specials(u64::from_le_bytes(*chunk));

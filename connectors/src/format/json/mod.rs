@@ -132,7 +132,7 @@ impl<'a, 'k> JsonDecoder<'a, 'k> {
         syntax_error(what, self.bytes(), self.at)
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self) -> Result<(), DecodeError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
@@ -142,10 +142,12 @@ impl<'a, 'k> JsonDecoder<'a, 'k> {
     }
 
     /// Leaves the record that is being read.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self) {
         self.depth -= 1;
-        self.frame = self.keys.frames.pop().unwrap_or_default();
+        if self.depth > 0 {
+            self.frame = self.keys.frames.pop().unwrap_or_default();
+        }
     }
 
     /// The text of the number that is next.
@@ -229,7 +231,7 @@ impl<'a> Decoder<'a> for JsonDecoder<'a, '_> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn u64(&mut self) -> Result<u64, DecodeError> {
         match self.integer(0) {
             Some(value) => Ok(value),
@@ -237,7 +239,7 @@ impl<'a> Decoder<'a> for JsonDecoder<'a, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn i64(&mut self) -> Result<i64, DecodeError> {
         let start = self.at;
         let negative = self.next_is(b'-');
@@ -259,7 +261,7 @@ impl<'a> Decoder<'a> for JsonDecoder<'a, '_> {
         self.number().and_then(|number| signed(number, "i128"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn f64(&mut self) -> Result<f64, DecodeError> {
         let rest = self.rest();
         // A leading zero is only right before the point.
@@ -280,7 +282,7 @@ impl<'a> Decoder<'a> for JsonDecoder<'a, '_> {
         value.ok_or_else(|| DecodeError::range(shortened(number), "f32"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn str(&mut self) -> Result<&'a str, DecodeError> {
         if !self.next_is(b'"') {
             self.pass_space();
@@ -314,18 +316,20 @@ impl<'a> Decoder<'a> for JsonDecoder<'a, '_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin_record(&mut self, names: &'static [&'static str]) -> Result<(), DecodeError> {
         if !self.take(b'{') {
             return Err(self.expected("an object"));
         }
+        if self.depth > 0 {
+            self.keys.frames.push(self.frame);
+        }
         self.enter()?;
-        self.keys.frames.push(self.frame);
         self.frame = Frame { shape: self.keys.shape(names), step: 0 };
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_field(&mut self, names: &'static [&'static str]) -> Result<Option<usize>, DecodeError> {
         loop {
             if self.next_is(b'}') {
