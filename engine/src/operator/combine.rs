@@ -119,7 +119,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
         keys.with_keys(batch, &mut |keys| {
             // The slice of the last row, because its neighbour is most often in the same one.
             let (mut from, mut to, mut index) = (i64::MAX, i64::MIN, 0);
-            batch.for_each(|position, view| {
+            for (position, view) in batch.iter().enumerate() {
                 let time = times.map_or(0, |times| times.at(position));
                 if time < from || time >= to {
                     if let Some(rule) = rule {
@@ -129,7 +129,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
                             if let Err(error) = rows.push_at(Either::Right(view), time) {
                                 failure = Err(error.into());
                             }
-                            return;
+                            continue;
                         }
                         (from, to) = (slice, slice.saturating_add(rule.window.slice_ms()));
                     } else {
@@ -147,7 +147,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
                         place.insert(Row { hash, key: K::from_view(key), accumulator });
                     }
                 }
-            });
+            }
         });
         failure
     }
