@@ -204,3 +204,71 @@ fn a_closed_pipe_is_an_error_and_not_a_panic() {
         assert!(error.contains("standard output was closed"), "{error}");
     }
 }
+
+#[test]
+fn a_sorted_table_shows_the_first_rows_in_its_order() {
+    let mut rows: Vec<Count> = (0..5_000).map(|n| count(&format!("w{n}"), n % 7, None)).collect();
+    rows.push(count("most", 10, None));
+    let console = Console::table().rows(2).descending("count").ascending("word");
+    let table = [
+        "-------------------------------------------",
+        "Batch: 0",
+        "-------------------------------------------",
+        "+-----+-----+-----+",
+        "| word|count|share|",
+        "+-----+-----+-----+",
+        "| most|   10| NULL|",
+        "|w1000|    6| NULL|",
+        "+-----+-----+-----+",
+        "only showing top 2 rows",
+        "\n",
+    ];
+    assert_eq!(printed(console, &rows), table.join("\n"));
+}
+
+#[test]
+fn every_window_has_its_own_table() {
+    let window = |start: i64, key: &str, value: u64| WindowResult {
+        window_start: start,
+        window_end: start + 60_000,
+        key: key.to_owned(),
+        value,
+    };
+    let rows = [window(60_000, "a", 1), window(0, "b", 2), window(60_000, "c", 3), window(0, "a", 4)];
+    let tables = [
+        "-------------------------------------------",
+        "Window: 1970-01-01 00:00:00 to 00:01:00 UTC",
+        "-------------------------------------------",
+        "+---+-----+",
+        "|key|value|",
+        "+---+-----+",
+        "|  a|    4|",
+        "+---+-----+",
+        "only showing top 1 row",
+        "",
+        "-------------------------------------------",
+        "Window: 1970-01-01 00:01:00 to 00:02:00 UTC",
+        "-------------------------------------------",
+        "+---+-----+",
+        "|key|value|",
+        "+---+-----+",
+        "|  a|    1|",
+        "+---+-----+",
+        "only showing top 1 row",
+        "\n",
+    ];
+    assert_eq!(printed(Console::table().per_window().ascending("key").rows(1), &rows), tables.join("\n"));
+}
+
+#[test]
+fn a_column_that_is_not_there_is_an_error_at_the_start() {
+    let error = |console: Console| {
+        let opened = Sink::<Count>::open(&console, Subtask { index: 0, count: 1 });
+        opened.map(drop).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(Console::table().descending("cuont")),
+        "configuration: the rows of this table have no column `cuont`; they have `word`, `count`, `share`"
+    );
+    assert!(error(Console::table().per_window()).contains("no column `window_start`"));
+}

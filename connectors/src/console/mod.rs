@@ -2,10 +2,12 @@
 //!
 //! 1. `cells`: a record as one string per column
 //! 2. `table`: rows as a table with borders, one table per epoch
-//! 3. `lines`: rows as JSON or CSV, one line each
+//! 3. `order`: how the rows of a table are sorted and grouped
+//! 4. `lines`: rows as JSON or CSV, one line each
 
 mod cells;
 mod lines;
+mod order;
 mod table;
 
 use std::fmt;
@@ -45,6 +47,9 @@ pub struct Console {
     truncate: usize,
     heading: String,
     header: bool,
+    /// Columns that tables are sorted by; true for descending.
+    order: Vec<(String, bool)>,
+    per_window: bool,
     terminal: Terminal,
 }
 
@@ -81,6 +86,8 @@ impl Console {
             truncate: CELL_WIDTH_MAX,
             heading: "Batch".to_owned(),
             header: true,
+            order: Vec::new(),
+            per_window: false,
             terminal: Terminal(Arc::new(Mutex::new(std::io::stdout()))),
         }
     }
@@ -102,6 +109,40 @@ impl Console {
     #[must_use]
     pub fn heading(self, heading: impl Into<String>) -> Self {
         Console { heading: heading.into(), ..self }
+    }
+
+    /// Sorts each table by this column, smallest first; said again, by another one where this one is
+    /// equal. With [`Self::rows`] it is the first rows in this order that are shown.
+    #[must_use]
+    pub fn ascending(self, column: impl Into<String>) -> Self {
+        self.ordered(column.into(), false)
+    }
+
+    /// Sorts each table by this column, largest first; see [`Self::ascending`].
+    ///
+    /// ```
+    /// use headwater_connectors::Console;
+    ///
+    /// let most_frequent = Console::table().descending("count").ascending("word").rows(10);
+    /// ```
+    #[must_use]
+    pub fn descending(self, column: impl Into<String>) -> Self {
+        self.ordered(column.into(), true)
+    }
+
+    fn ordered(mut self, column: String, descending: bool) -> Self {
+        self.order.push((column, descending));
+        self
+    }
+
+    /// Prints a table for each window instead of one for each epoch, with the time of the window above it.
+    /// The rows must have the columns `window_start` and `window_end`, which are then not printed.
+    ///
+    /// In append mode all rows of a window are in one table, however parallel the topology is: a window
+    /// closes everywhere in the same epoch.
+    #[must_use]
+    pub fn per_window(self) -> Self {
+        Console { per_window: true, heading: "Window".to_owned(), ..self }
     }
 
     /// Whether CSV begins with the names of the columns (yes).
@@ -130,7 +171,7 @@ impl<T: Record> Sink<T> for Console {
     fn open(&self, _: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
         let console = self.clone();
         Ok(match self.format {
-            Format::Table => Box::new(TableWriter::new(console)),
+            Format::Table => Box::new(TableWriter::new(console, T::schema().columns())?),
             Format::Json | Format::Csv => Box::new(LineWriter::new(console)),
         })
     }

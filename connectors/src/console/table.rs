@@ -1,5 +1,6 @@
 //! Tables with borders, laid out as Spark's console does: one per epoch that has rows.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::iter::repeat_n;
 
@@ -11,67 +12,110 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Console;
 use super::cells::{CellEncoder, truncate};
+use super::order::{Layout, period};
 
 /// Narrowest column, borders not counted.
 const COLUMN_WIDTH_MIN: usize = 3;
+/// Rows are sorted at the latest when there are so many, to forget those that will not be printed.
+const SORT_ROWS_MIN: usize = 1024;
 /// The lines around a heading.
 const RULE: &str = "-------------------------------------------";
 
-/// Holds the first rows of an epoch and prints them when it is complete.
+/// Holds the rows of an epoch that will be printed, and prints them when it is complete.
 pub(super) struct TableWriter {
     console: Console,
     encoder: CellEncoder,
-    columns: Vec<String>,
+    layout: Layout,
+    /// One table, or one for each window.
+    tables: BTreeMap<(i64, i64), Table>,
+    /// Tables printed so far.
+    printed: u64,
+}
+
+/// Rows of one table of this epoch.
+#[derive(Default)]
+struct Table {
     rows: Vec<Vec<String>>,
     /// Rows of this epoch, held or not.
     rows_seen: usize,
-    /// Tables printed so far.
-    tables: u64,
 }
 
 impl TableWriter {
-    pub(super) fn new(console: Console) -> Self {
-        TableWriter {
-            console,
-            encoder: CellEncoder::default(),
-            columns: Vec::new(),
-            rows: Vec::new(),
-            rows_seen: 0,
-            tables: 0,
+    /// # Errors
+    /// The console was told about a column that does not exist.
+    pub(super) fn new(console: Console, columns: Vec<String>) -> Result<Self> {
+        let layout = Layout::new(&console, columns)?;
+        let encoder = CellEncoder::default();
+        Ok(TableWriter { console, encoder, layout, tables: BTreeMap::new(), printed: 0 })
+    }
+
+    fn rows_max(&self) -> usize {
+        self.console.rows.unwrap_or(usize::MAX)
+    }
+
+    /// Keeps a row if it may be printed.
+    fn keep(&mut self, cells: Vec<String>) {
+        let rows_max = self.rows_max();
+        let table = self.tables.entry(self.layout.table_of(&cells)).or_default();
+        table.rows_seen += 1;
+        if self.layout.is_ordered() {
+            table.rows.push(cells);
+            if table.rows.len() >= rows_max.saturating_mul(2).max(SORT_ROWS_MIN) {
+                table.sort(&self.layout, rows_max);
+            }
+        } else if table.rows.len() < rows_max {
+            table.rows.push(cells);
         }
     }
 
     fn print(&mut self) -> Result<()> {
-        if self.rows_seen == 0 {
-            return Ok(());
-        }
-        let rows = std::mem::take(&mut self.rows);
-        let rows_seen = std::mem::take(&mut self.rows_seen);
         let align = if self.console.truncate == 0 { Align::Left } else { Align::Right };
-        let mut text = format!("{RULE}\n{}: {}\n{RULE}\n", self.console.heading, self.tables);
-        render(&mut text, &self.columns, &rows, align);
-        if rows_seen > rows.len() {
-            let plural = if rows.len() == 1 { "" } else { "s" };
+        let mut text = String::new();
+        for (window, mut table) in std::mem::take(&mut self.tables) {
+            table.sort(&self.layout, self.rows_max());
+            let name = match self.console.per_window {
+                true => period(window),
+                false => self.printed.to_string(),
+            };
+            self.printed += 1;
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "only showing top {} row{plural}", rows.len());
+            let _ = writeln!(text, "{RULE}\n{}: {name}\n{RULE}", self.console.heading);
+            let cells = |row: &Vec<String>| {
+                let shown = self.layout.shown(row).into_iter();
+                shown.map(|cell| truncate(cell, self.console.truncate)).collect()
+            };
+            let rows: Vec<Vec<String>> = table.rows.iter().map(cells).collect();
+            render(&mut text, &self.layout.shown(&self.layout.columns), &rows, align);
+            if table.rows_seen > rows.len() {
+                let plural = if rows.len() == 1 { "" } else { "s" };
+                let _ = writeln!(text, "only showing top {} row{plural}", rows.len());
+            }
+            text.push('\n');
         }
-        text.push('\n');
-        self.tables += 1;
-        self.console.terminal.print(text.as_bytes())
+        if text.is_empty() { Ok(()) } else { self.console.terminal.print(text.as_bytes()) }
+    }
+}
+
+impl Table {
+    fn sort(&mut self, layout: &Layout, rows_max: usize) {
+        self.rows.sort_by(|left, right| layout.compare(left, right));
+        self.rows.truncate(rows_max);
     }
 }
 
 impl<T: Record> SinkWriter<T> for TableWriter {
     fn write(&mut self, batch: &Batch<T>) -> Result<()> {
-        if self.columns.is_empty() {
-            self.columns = T::schema().columns();
+        // Without an order or windows, a full table needs no more than a count.
+        let rows_max = if self.layout.is_plain() { self.rows_max() } else { usize::MAX };
+        for view in batch.iter() {
+            match self.tables.get_mut(&(0, 0)).filter(|table| table.rows.len() >= rows_max) {
+                Some(table) => table.rows_seen += 1,
+                None => {
+                    let cells = self.encoder.row::<T>(view);
+                    self.keep(cells);
+                }
+            }
         }
-        let room = self.console.rows.unwrap_or(usize::MAX).saturating_sub(self.rows.len());
-        for view in batch.iter().take(room) {
-            let cells = self.encoder.row::<T>(view).into_iter();
-            self.rows.push(cells.map(|cell| truncate(cell, self.console.truncate)).collect());
-        }
-        self.rows_seen += batch.len();
         Ok(())
     }
 
