@@ -405,7 +405,13 @@ impl<T: Record, K: Key, A: Aggregate<T>> Operator<Combined<T, K, A>> for WindowA
                 self.send_changed(context)?;
             }
         }
-        self.held = Some(watermark);
+        // The rows of a window come as long after its end as records may be late.
+        self.held = Some(match watermark {
+            Watermark::At(time) if watermark != Watermark::END => {
+                Watermark::At(time.saturating_sub(self.parts.rule.lateness_ms))
+            }
+            other => other,
+        });
         // Large windows go out piece by piece, by `resume`; the watermark follows the last piece.
         if self.fire(context)? { Ok(()) } else { self.finish(context) }
     }
