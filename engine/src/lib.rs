@@ -1,4 +1,29 @@
-//! Headwater.
+#![doc = include_str!("../../README.md")]
+//!
+//! # The floors of the crate
+//!
+//! A module imports from lower floors only; a test holds that.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 0 | [`error`], [`time`], [`telemetry`] |
+//! | 1 | [`batch`], [`message`] |
+//! | 2 | [`channel`], [`state`] |
+//! | 3 | [`window`], [`config`] |
+//! | 4 | [`source`], [`sink`], [`operator`] |
+//! | 5 | `stage`: step-driven instances |
+//! | 6 | [`topology`] |
+//! | 7 | [`stream`] (say), [`runtime`] (run), [`testing`] (run without threads) |
+//! | 8 | `cli` |
+//!
+//! # Features
+//!
+//! | feature | default | meaning |
+//! |---|---|---|
+//! | `rocksdb` | yes | keyed state larger than memory; a long C++ build, needs libclang |
+//! | `cli` | yes | `headwater::cli`: flags, progress, Ctrl-C |
+
+// The derive names this crate, also inside it.
 extern crate self as headwater;
 
 pub mod batch;
@@ -16,16 +41,18 @@ mod stage;
 pub mod state;
 pub mod stream;
 pub mod telemetry;
-pub mod topology;
 pub mod testing;
 pub mod time;
+pub mod topology;
 pub mod window;
 
 pub use error::{Error, Result};
 
-/// prelude
+/// Everything that a stream program names: `use headwater::prelude::*;`.
 pub mod prelude {
-    pub use crate::batch::{Batch, Key, Record};
+    pub use headwater_derive::Record;
+
+    pub use crate::batch::{Batch, Record};
     pub use crate::config::EngineConfig;
     pub use crate::error::{Error, Result};
     pub use crate::operator::event_time::Watermarks;
@@ -33,8 +60,13 @@ pub mod prelude {
     pub use crate::sink::OutputMode;
     pub use crate::stream::{KeyedStream, Stream, StreamBuilder, WindowedStream};
     pub use crate::time::{Timestamp, minutes, ms, secs};
+    pub use crate::topology::Topology;
     pub use crate::window::Window;
-    pub use headwater_derive::Record;
 }
+
+/// What the derive's code names; not for users.
 #[doc(hidden)]
-pub mod __private { pub use rkyv::Place; pub use rkyv::rancor::Error as RkyvError; }
+pub mod __private {
+    pub use rkyv::Place;
+    pub use rkyv::rancor::Error as RkyvError;
+}

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Labels: `topology`, `operator`, `subtask`. Never a key or a user's data.
+use metrics::Counter;
+
+/// Labels: `topology`, `operator`. Never a key or a user's data.
 pub(crate) const RECORDS_IN: &str = "headwater_records_in_total";
 pub(crate) const RECORDS_OUT: &str = "headwater_records_out_total";
 pub(crate) const RECORDS_LATE: &str = "headwater_late_records_total";
@@ -11,7 +13,8 @@ pub(crate) const RECORDS_REJECTED: &str = "headwater_rejected_records_total";
 pub(crate) const EPOCHS: &str = "headwater_epochs_total";
 pub(crate) const RESTARTS: &str = "headwater_restarts_total";
 
-/// Counts of one node, summed over its instances; written once per batch.
+/// Counts of one node, summed over its instances; written once per batch. The same counts go to the
+/// recorder of the `metrics` crate, if the program has installed one.
 #[derive(Debug)]
 pub struct Meter {
     records_in: AtomicU64,
@@ -22,18 +25,20 @@ pub struct Meter {
     watermark: AtomicI64,
     /// What holds the watermark back, in words; written rarely.
     holding: Mutex<Option<String>>,
+    exported: Exported,
 }
 
-impl Default for Meter {
-    fn default() -> Self {
-        Meter {
-            records_in: AtomicU64::new(0),
-            records_out: AtomicU64::new(0),
-            late: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
-            watermark: AtomicI64::new(i64::MIN),
-            holding: Mutex::new(None),
-        }
+/// The same counts as the recorder's counters.
+struct Exported {
+    records_in: Counter,
+    records_out: Counter,
+    late: Counter,
+    rejected: Counter,
+}
+
+impl std::fmt::Debug for Exported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exported")
     }
 }
 
@@ -51,24 +56,45 @@ pub struct Counts {
 }
 
 impl Meter {
-    pub(crate) fn shared() -> Arc<Meter> {
-        Arc::default()
+    /// The counts of a node of a topology.
+    pub(crate) fn shared(topology: &str, operator: &str) -> Arc<Meter> {
+        let counter = |name: &'static str| {
+            metrics::counter!(name, "topology" => topology.to_owned(), "operator" => operator.to_owned())
+        };
+        Arc::new(Meter {
+            records_in: AtomicU64::new(0),
+            records_out: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            watermark: AtomicI64::new(i64::MIN),
+            holding: Mutex::new(None),
+            exported: Exported {
+                records_in: counter(RECORDS_IN),
+                records_out: counter(RECORDS_OUT),
+                late: counter(RECORDS_LATE),
+                rejected: counter(RECORDS_REJECTED),
+            },
+        })
     }
 
     pub(crate) fn add_in(&self, records: usize) {
         self.records_in.fetch_add(records as u64, Relaxed);
+        self.exported.records_in.increment(records as u64);
     }
 
     pub(crate) fn add_out(&self, records: usize) {
         self.records_out.fetch_add(records as u64, Relaxed);
+        self.exported.records_out.increment(records as u64);
     }
 
     pub(crate) fn add_late(&self, records: usize) {
         self.late.fetch_add(records as u64, Relaxed);
+        self.exported.late.increment(records as u64);
     }
 
     pub(crate) fn add_rejected(&self, records: usize) {
         self.rejected.fetch_add(records as u64, Relaxed);
+        self.exported.rejected.increment(records as u64);
     }
 
     pub(crate) fn reach(&self, watermark: i64) {

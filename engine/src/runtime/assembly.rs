@@ -79,7 +79,7 @@ pub(crate) fn assemble(topology: &Topology, config: &EngineConfig, clock: Arc<dy
             .map(|stage| (0..stage.parallelism).map(|_| InstanceWaker::default()).collect())
             .collect(),
         ends: graph.edges.iter().map(|_| Ends::default()).collect(),
-        meters: graph.nodes.iter().map(|_| Meter::shared()).collect(),
+        meters: graph.nodes.iter().map(|node| Meter::shared(topology.name(), &node.name)).collect(),
         partitions: HashMap::new(),
         state: StateHome::new(config, stateful * config.parallelism),
         plan,

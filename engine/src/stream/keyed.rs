@@ -153,7 +153,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         let by_key = Partitioning::Hash(Arc::new(RecordHashes(Arc::clone(&self.keys))));
         let node = OperatorNode::new(Name::Word("fold"), ROLLING);
         Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
-            let rolling = rolling::<K, V, V>(wiring, "fold", |value| Ok(value.clone()))?;
+            let rolling = rolling::<K, V, V>(wiring, |value| Ok(value.clone()))?;
             let (keys, initial, fold) = (Arc::clone(&keys), initial.clone(), fold.clone());
             Ok(Box::new(Box::new(Fold { keys, initial, fold, rolling }) as Next<T>) as Erased)
         }))
@@ -169,7 +169,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         let node = OperatorNode::new(Name::Word(word), ROLLING);
         Stream::new(combined.then(node, self.by_key::<A>(), move |wiring| {
             let finish = aggregate.clone();
-            let rolling = rolling(wiring, word, move |value| finish.finish(value))?;
+            let rolling = rolling(wiring, move |value| finish.finish(value))?;
             let aggregate = aggregate.clone();
             let operator = RollingAggregate { aggregate, rolling, _record: PhantomData };
             Ok(Box::new(Box::new(operator) as Next<Combined<T, K, A>>) as Erased)
@@ -214,11 +214,10 @@ const ROLLING: NodeKind = NodeKind::Aggregate(AggregateKind { mode: OutputMode::
 /// State and output of a rolling operator.
 fn rolling<K: Key, V: Record + Clone, O: Record>(
     wiring: &mut dyn Wiring,
-    name: &str,
     finish: impl Fn(&V) -> crate::error::Result<O> + Send + 'static,
 ) -> crate::error::Result<Rolling<K, V, O>> {
     Ok(Rolling {
-        name: name.to_owned(),
+        name: wiring.name(),
         mode: wiring.mode(),
         state: keyed_state(wiring)?,
         finish: Box::new(finish),

@@ -117,7 +117,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         let port: Port = combined.then(node, self.keyed.by_key::<A>(), move |wiring| {
             let (mode, limits) = (wiring.mode(), wiring.config().batch);
             let parts = WindowParts {
-                name: "window".to_owned(),
+                name: wiring.name(),
                 rule: WindowRule { keep_all: mode == OutputMode::Complete, ..rule },
                 mode,
                 aggregate: aggregate.clone(),

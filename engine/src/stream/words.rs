@@ -114,7 +114,7 @@ impl<T: Record> Stream<T> {
         self.stateless(word, move |wiring| {
             let next = downstream::<O>(wiring, 0)?;
             let rows = BatchBuilder::new(wiring.config().batch);
-            erased::<T>(Transform::new(word.to_owned(), work.clone(), rows, next))
+            erased::<T>(Transform::new(wiring.name(), work.clone(), rows, next))
         })
     }
 
@@ -238,7 +238,7 @@ impl<T: Record> Stream<T> {
             let limits = wiring.config().batch;
             erased::<T>(TryMap {
                 work: work.clone(),
-                name: "try_map".to_owned(),
+                name: wiring.name(),
                 rows: BatchBuilder::new(limits),
                 refused: BatchBuilder::new(limits),
                 next,
