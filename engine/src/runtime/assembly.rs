@@ -65,7 +65,13 @@ struct Assembly<'a> {
 pub(crate) fn assemble(topology: &Topology, config: &EngineConfig, clock: Arc<dyn Clock>) -> Result<Assembled> {
     config.validate()?;
     let graph = &topology.graph;
-    let plan = Plan::new(graph, config);
+    let mut partitions = HashMap::new();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if let NodeKind::Source { partitions: discover, .. } = &node.kind {
+            partitions.insert(id, discover()?);
+        }
+    }
+    let plan = Plan::new(graph, config, &partitions);
     let count = plan.stages.iter().map(|stage| stage.parallelism).sum();
     let stateful = graph.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Aggregate(_))).count();
     let mut assembly = Assembly {
@@ -80,7 +86,7 @@ pub(crate) fn assemble(topology: &Topology, config: &EngineConfig, clock: Arc<dy
             .collect(),
         ends: graph.edges.iter().map(|_| Ends::default()).collect(),
         meters: graph.nodes.iter().map(|node| Meter::shared(topology.name(), &node.name)).collect(),
-        partitions: HashMap::new(),
+        partitions,
         state: StateHome::new(config, stateful * config.parallelism),
         plan,
         stage: 0,
@@ -207,13 +213,10 @@ impl Wiring for Assembly<'_> {
         Ok(consumers)
     }
 
-    fn partitions(&mut self, discover: &dyn Fn() -> Result<Vec<String>>) -> Result<Vec<String>> {
+    fn partitions(&self) -> Vec<String> {
         let Subtask { index, count } = self.subtask();
-        if !self.partitions.contains_key(&self.node) {
-            self.partitions.insert(self.node, discover()?);
-        }
         let all = self.partitions.get(&self.node).map_or(&[][..], Vec::as_slice);
-        Ok(all.iter().skip(index).step_by(count).cloned().collect())
+        all.iter().skip(index).step_by(count).cloned().collect()
     }
 
     fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)> {

@@ -1,5 +1,7 @@
 //! Which nodes share a stage and how many instances a stage has.
 
+use std::collections::HashMap;
+
 use crate::config::EngineConfig;
 use crate::sink::SinkParallelism;
 use crate::topology::{EdgeKind, Graph, NodeId, NodeKind};
@@ -22,26 +24,38 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(graph: &Graph, config: &EngineConfig) -> Self {
-        let parallelism = |id: NodeId| match graph.nodes[id].kind {
-            NodeKind::Sink { parallelism: SinkParallelism::One, .. } => 1,
-            _ => config.parallelism,
-        };
-        let inputs = |id: NodeId| graph.edges.iter().filter(|edge| edge.to == id).count();
+    /// `partitions` is the number of partitions of each source: an instance without one would only hold
+    /// the watermark back until it has said that it has nothing.
+    pub(crate) fn new(graph: &Graph, config: &EngineConfig, partitions: &HashMap<NodeId, Vec<String>>) -> Self {
+        let mut parallelism: Vec<usize> = Vec::new();
+        let inputs = |id: NodeId| graph.edges.iter().filter(move |edge| edge.to == id);
+        for (id, node) in graph.nodes.iter().enumerate() {
+            let mut all = inputs(id);
+            let only = all.next().filter(|_| all.next().is_none());
+            parallelism.push(match (&node.kind, only) {
+                (NodeKind::Source { .. }, _) => {
+                    partitions.get(&id).map_or(1, Vec::len).clamp(1, config.parallelism)
+                }
+                (NodeKind::Sink { parallelism: SinkParallelism::One, .. }, _) => 1,
+                // Inputs are said before what reads them, so theirs is known.
+                (_, Some(edge)) if edge.kind == EdgeKind::Forward => parallelism[edge.from],
+                _ => config.parallelism,
+            });
+        }
         let fused: Vec<bool> = graph
             .edges
             .iter()
             .map(|edge| {
                 edge.kind == EdgeKind::Forward
-                    && inputs(edge.to) == 1
-                    && parallelism(edge.from) == parallelism(edge.to)
+                    && inputs(edge.to).count() == 1
+                    && parallelism[edge.from] == parallelism[edge.to]
             })
             .collect();
         let mut plan = Plan { stages: Vec::new(), stage_of: vec![usize::MAX; graph.nodes.len()], fused };
         for id in 0..graph.nodes.len() {
             let fused_in = graph.edges.iter().zip(&plan.fused).any(|(edge, fused)| edge.to == id && *fused);
             if !fused_in {
-                plan.stages.push(Stage { head: id, parallelism: parallelism(id) });
+                plan.stages.push(Stage { head: id, parallelism: parallelism[id] });
                 plan.mark(graph, id, plan.stages.len() - 1);
             }
         }

@@ -150,7 +150,7 @@ impl Topology {
             .iter()
             .map(|node| {
                 let role = match node.kind {
-                    NodeKind::Source(_) => "source",
+                    NodeKind::Source { .. } => "source",
                     NodeKind::Sink { .. } => "sink",
                     _ => "operator",
                 };

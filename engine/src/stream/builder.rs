@@ -78,20 +78,20 @@ impl StreamBuilder {
         source: S,
     ) -> (Stream<S::Record>, Stream<Rejected>) {
         let name = name.into();
-        let kind = NodeKind::Source(source.boundedness());
         let source = Arc::new(source);
+        let (label, found) = (name.clone(), Arc::clone(&source));
+        let kind = NodeKind::Source {
+            boundedness: source.boundedness(),
+            partitions: Arc::new(move || found.partitions().map_err(|error| error.at(label.clone()))),
+        };
         let label = name.clone();
         let maker = Maker::Source(Arc::new(move |wiring| {
-            let found = Arc::clone(&source);
-            let partitions = wiring
-                .partitions(&|| found.partitions())
-                .map_err(|error| error.at(label.clone()))?;
             let chain = downstream(wiring, 0)?;
             let rejected = downstream(wiring, 1)?;
             let parts = SourceParts {
                 name: label.clone(),
                 source: Arc::clone(&source),
-                context: Context::of_source(wiring.clock(), partitions),
+                context: Context::of_source(wiring.clock(), wiring.partitions()),
                 chain,
                 rejected,
                 limits: wiring.config().batch,

@@ -23,7 +23,7 @@ impl Topology {
     pub fn describe(&self) -> String {
         let mut text = format!("{}\n", self.name());
         for (id, node) in self.graph.nodes.iter().enumerate() {
-            if matches!(node.kind, NodeKind::Source(_)) {
+            if matches!(node.kind, NodeKind::Source { .. }) {
                 self.describe_node(id, None, 0, &mut text);
             }
         }
@@ -33,7 +33,7 @@ impl Topology {
     fn describe_node(&self, id: usize, through: Option<(EdgeKind, Option<&str>)>, depth: usize, text: &mut String) {
         let node = &self.graph.nodes[id];
         let role = match &node.kind {
-            NodeKind::Source(_) => " (source)".to_owned(),
+            NodeKind::Source { .. } => " (source)".to_owned(),
             NodeKind::Sink { .. } => " (sink)".to_owned(),
             NodeKind::Aggregate(kind) => format!(" ({})", kind.mode),
             _ => String::new(),

@@ -38,8 +38,8 @@ pub(crate) trait Wiring {
     fn meter(&self) -> Arc<Meter>;
     /// The consumers of an output port of the node being made.
     fn consumers(&mut self, port: usize) -> Result<Vec<Erased>>;
-    /// This subtask's share of what `discover` finds; asked once per run.
-    fn partitions(&mut self, discover: &dyn Fn() -> Result<Vec<String>>) -> Result<Vec<String>>;
+    /// This subtask's share of the partitions of the source being made.
+    fn partitions(&self) -> Vec<String>;
     /// Where the state of the node being made goes when it outgrows its share of memory, and that share.
     fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)>;
     /// What the instance being made consists of besides its chain.
@@ -66,10 +66,13 @@ pub(crate) struct AggregateKind {
     pub(crate) windowed: bool,
 }
 
+/// Finds the names of a source's partitions.
+pub(crate) type Discover = Arc<dyn Fn() -> Result<Vec<String>> + Send + Sync>;
+
 /// What a node is, as far as checking and planning need to know.
 #[derive(Clone)]
 pub(crate) enum NodeKind {
-    Source(Boundedness),
+    Source { boundedness: Boundedness, partitions: Discover },
     /// Map, filter and the like.
     Stateless,
     /// Partial aggregates in front of an exchange.

@@ -9,7 +9,7 @@ use crate::source::Boundedness;
 /// One sentence per mistake; empty for a sound topology.
 pub(super) fn problems(graph: &Graph) -> Vec<String> {
     let mut problems: Vec<String> = graph.nodes.iter().flat_map(|node| node.problems.clone()).collect();
-    if !graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Source(_))) {
+    if !graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Source { .. })) {
         problems.push("there is no source; start with `builder.source(name, ..)`".to_owned());
     }
     if !graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Sink { .. })) {
@@ -96,7 +96,7 @@ fn aggregate(graph: &Graph, id: NodeId, kind: AggregateKind) -> Vec<String> {
     }
     let above = upstream(graph, id);
     let unbounded = above.iter().find(|id| {
-        matches!(graph.nodes[**id].kind, NodeKind::Source(Boundedness::Unbounded))
+        matches!(graph.nodes[**id].kind, NodeKind::Source { boundedness: Boundedness::Unbounded, .. })
     });
     if let Some(source) = unbounded
         && !kind.windowed
