@@ -158,7 +158,10 @@ impl<T: Record> Router<T> {
             target.release();
             target.pending.push_back(Message::Batch(batch));
         } else {
-            if target.gathered.is_timed() != batch.times().is_some() {
+            // A record behind the watermark that waits here must not overtake it: it may be late.
+            let overtakes = matches!((target.watermark, batch.times()), (Some(Watermark::At(reached)), Some(times))
+                if (0..batch.len()).any(|position| times.at(position) < reached));
+            if overtakes || target.gathered.is_timed() != batch.times().is_some() {
                 target.release();
             }
             if target.gathered.is_empty() {
