@@ -4,6 +4,8 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::runtime::{Report, RunningTopology, Summary};
+use crate::sink::{shows_progress, with_clear_terminal};
 use crate::time::{Clock, SystemClock};
 use crate::topology::Topology;
 
@@ -84,17 +87,20 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     let name = topology.name().to_owned();
     let running = topology.start(options.config())?;
     let stopper = running.stopper();
-    let mut interrupts = 0;
+    let interrupts = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&interrupts);
     // A second handler in one process cannot be installed; the first then keeps its topology.
     let _ = ctrlc::set_handler(move || {
-        interrupts += 1;
-        if interrupts > 1 {
+        if counter.fetch_add(1, SeqCst) > 0 {
+            #[expect(clippy::disallowed_methods, reason = "the second Ctrl-C asks for just that")]
             std::process::exit(130);
         }
-        let _ = writeln!(
-            anstream::stderr(),
-            "stopping: what was read is being finished; press Ctrl-C again to abort"
-        );
+        with_clear_terminal(|| {
+            let _ = writeln!(
+                anstream::stderr(),
+                "stopping: what was read is being finished; press Ctrl-C again to abort"
+            );
+        });
         stopper.stop();
     });
     let mut progress = Progress::new(&name, options.quiet);
@@ -103,7 +109,15 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
         std::thread::park_timeout(Duration::from_millis(50));
     }
     progress.finish();
-    running.wait()
+    let summary = running.wait()?;
+    if interrupts.load(SeqCst) > 0 {
+        let _ = writeln!(
+            anstream::stderr(),
+            "stopped before the end of the input, everything read is finished; run the same command again to \
+             start over from the beginning"
+        );
+    }
+    Ok(summary)
 }
 
 /// Runs `program` and turns an error into a sentence on standard error and an exit code: 0 finished, 1
@@ -144,10 +158,16 @@ struct Progress {
 
 impl Progress {
     fn new(name: &str, quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal =
+            std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(ProgressStyle::default_spinner());
+            // A line that is cut to the width of the terminal: one that wraps cannot be taken back.
+            bar.set_style(
+                ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()),
+            );
+            let shown = bar.clone();
+            shows_progress(Some(Arc::new(move |print| shown.suspend(print))));
             bar
         });
         Progress {
@@ -201,7 +221,9 @@ impl Progress {
         if let Some(lag) = self.lag(report) {
             line.push_str(&format!("  lag {lag:.1} s"));
         }
-        for (word, count) in [("late", report.late()), ("rejected", report.rejected()), ("restarts", report.restarts)] {
+        for (word, count) in
+            [("late", report.late()), ("rejected", report.rejected()), ("restarts", report.restarts)]
+        {
             if count > 0 {
                 line.push_str(&format!("  {word} {count}"));
             }
@@ -211,7 +233,8 @@ impl Progress {
 
     /// How far event time is behind the clock on the wall; nothing for data of another day.
     fn lag(&self, report: &Report) -> Option<f64> {
-        let watermark = report.nodes.iter().filter_map(|node| node.watermark).filter(|time| *time != i64::MAX).max()?;
+        let watermark =
+            report.nodes.iter().filter_map(|node| node.watermark).filter(|time| *time != i64::MAX).max()?;
         let lag = self.clock.wall_ms() - watermark;
         (0..86_400_000).contains(&lag).then_some(lag as f64 / 1000.0)
     }
@@ -246,6 +269,7 @@ impl Progress {
 
     fn finish(&self) {
         if let Some(bar) = &self.bar {
+            shows_progress(None);
             bar.finish_and_clear();
         }
     }
@@ -254,8 +278,12 @@ impl Progress {
 /// The likeliest reason why no row comes out.
 fn reason(report: &Report, before: &Report) -> String {
     if report.records_read() == before.records_read() {
-        let sources: Vec<_> =
-            report.nodes.iter().filter(|node| node.role == "source").map(|node| format!("`{}`", node.name)).collect();
+        let sources: Vec<_> = report
+            .nodes
+            .iter()
+            .filter(|node| node.role == "source")
+            .map(|node| format!("`{}`", node.name))
+            .collect();
         return format!("no records from {}", sources.join(", "));
     }
     match report.nodes.iter().find_map(|node| node.holding.as_ref().map(|holding| (node, holding))) {

@@ -131,13 +131,18 @@ impl EngineConfig {
             ));
         }
         if self.batch.rows_max == 0 || self.channel.messages_max == 0 || self.channel.rows_max == 0 {
-            return refuse("`batch.rows_max`, `channel.messages_max` and `channel.rows_max` must be at least 1".into());
+            return refuse(
+                "`batch.rows_max`, `channel.messages_max` and `channel.rows_max` must be at least 1".into(),
+            );
         }
         if self.epoch_interval_ms == 0 {
             return refuse("`epoch_interval_ms` must be at least 1".into());
         }
         if self.state_bytes_max < 1 << 20 {
-            return refuse(format!("`state_bytes_max` is {}; it must be at least 1 MiB", self.state_bytes_max));
+            return refuse(format!(
+                "`state_bytes_max` is {}; it must be at least 1 MiB",
+                self.state_bytes_max
+            ));
         }
         Ok(())
     }

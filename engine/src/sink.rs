@@ -1,6 +1,7 @@
 //! Where records go: `Sink` describes, `SinkWriter` writes the share of one subtask.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::batch::{Batch, Record};
 use crate::error::Result;
@@ -89,5 +90,36 @@ pub trait SinkWriter<T: Record>: Send {
     /// The target cannot be written.
     fn finish(&mut self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Takes a progress line away, lets something be printed, and puts the line back.
+type Curtain = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// The progress line that this process shows on its terminal, if any.
+static PROGRESS: Mutex<Option<Curtain>> = Mutex::new(None);
+
+/// Announces a progress line on the terminal, or that it is gone.
+#[cfg(feature = "cli")]
+pub(crate) fn shows_progress(curtain: Option<Curtain>) {
+    *PROGRESS.lock().unwrap_or_else(PoisonError::into_inner) = curtain;
+}
+
+/// Lets a sink print on standard output although the command line may be showing a progress line on the
+/// same terminal: `print` runs while that line is away.
+///
+/// ```
+/// let printed = headwater::sink::with_clear_terminal(|| "a row".len());
+/// assert_eq!(printed, 5);
+/// ```
+pub fn with_clear_terminal<R>(print: impl FnOnce() -> R) -> R {
+    let curtain = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(curtain) = curtain else { return print() };
+    let (mut print, mut printed) = (Some(print), None);
+    curtain(&mut || printed = print.take().map(|print| print()));
+    match (printed, print) {
+        (Some(printed), _) => printed,
+        (None, Some(print)) => print(),
+        (None, None) => unreachable!("the closure was taken, so it was called"),
     }
 }

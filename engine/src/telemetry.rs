@@ -58,9 +58,7 @@ pub struct Counts {
 impl Meter {
     /// The counts of a node of a topology.
     pub(crate) fn shared(topology: &str, operator: &str) -> Arc<Meter> {
-        let counter = |name: &'static str| {
-            metrics::counter!(name, "topology" => topology.to_owned(), "operator" => operator.to_owned())
-        };
+        let counter = |name: &'static str| metrics::counter!(name, "topology" => topology.to_owned(), "operator" => operator.to_owned());
         Arc::new(Meter {
             records_in: AtomicU64::new(0),
             records_out: AtomicU64::new(0),

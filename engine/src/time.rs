@@ -47,12 +47,14 @@ pub struct SystemClock {
     start: Instant,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the home of the machine's clocks")]
 impl Default for SystemClock {
     fn default() -> Self {
         SystemClock { start: Instant::now() }
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the home of the machine's clocks")]
 impl Clock for SystemClock {
     fn monotonic_ms(&self) -> u64 {
         self.start.elapsed().as_millis() as u64

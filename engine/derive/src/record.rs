@@ -55,7 +55,8 @@ fn fields(input: &DeriveInput) -> Result<Vec<Field<'_>>> {
         .named
         .iter()
         .map(|field| {
-            let ident = field.ident.as_ref().ok_or_else(|| Error::new_spanned(field, "a field without a name"))?;
+            let ident =
+                field.ident.as_ref().ok_or_else(|| Error::new_spanned(field, "a field without a name"))?;
             let mut name = ident.to_string().trim_start_matches("r#").to_owned();
             for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("record")) {
                 attribute.parse_nested_meta(|meta| {
@@ -145,7 +146,7 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
     let types: Vec<_> = fields.iter().map(|field| field.ty).collect();
     let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
-    let indexes: Vec<_> = (0..fields.len()).collect();
+    let decode = decode(input, fields);
     let from_view = nest(idents.iter().map(|ident| quote!(view.#ident)));
     let pattern = nest(idents.iter().map(|ident| quote!(#ident)));
     quote! {
@@ -196,33 +197,7 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
                 <#tuple as ::headwater::batch::Record>::resolve(#from_view, resolver, out)
             }
 
-            #[inline]
-            fn decode<'a, D: ::headwater::batch::Decoder<'a>>(
-                decoder: &mut D,
-            ) -> ::std::result::Result<#view<'a>, ::headwater::batch::DecodeError> {
-                const NAMES: &[&str] = &[#(#names),*];
-                #(let mut #idents = ::std::option::Option::None;)*
-                decoder.begin_record(NAMES)?;
-                while let ::std::option::Option::Some(field) = decoder.next_field(NAMES)? {
-                    match field {
-                        #(#indexes => {
-                            #idents = ::std::option::Option::Some(
-                                <#types as ::headwater::batch::Record>::decode(decoder)
-                                    .map_err(|error| error.at(#names))?,
-                            );
-                        })*
-                        _ => decoder.skip()?,
-                    }
-                }
-                ::std::result::Result::Ok(#view {
-                    #(#idents: match #idents {
-                        ::std::option::Option::Some(value) => value,
-                        ::std::option::Option::None => {
-                            <#types as ::headwater::batch::Record>::absent(#names)?
-                        }
-                    }),*
-                })
-            }
+            #decode
 
             #[inline]
             fn encode<E: ::headwater::batch::Encoder>(view: #view<'_>, encoder: &mut E) {
@@ -233,6 +208,44 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
                 )*
                 encoder.end_record();
             }
+        }
+    }
+}
+
+/// Reads the fields in whatever order the text has them.
+fn decode(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
+    let view = view_ident(input);
+    let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
+    let types: Vec<_> = fields.iter().map(|field| field.ty).collect();
+    let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+    let indexes: Vec<_> = (0..fields.len()).collect();
+    quote! {
+        #[inline]
+        fn decode<'a, D: ::headwater::batch::Decoder<'a>>(
+            decoder: &mut D,
+        ) -> ::std::result::Result<#view<'a>, ::headwater::batch::DecodeError> {
+            const NAMES: &[&str] = &[#(#names),*];
+            #(let mut #idents = ::std::option::Option::None;)*
+            decoder.begin_record(NAMES)?;
+            while let ::std::option::Option::Some(field) = decoder.next_field(NAMES)? {
+                match field {
+                    #(#indexes => {
+                        #idents = ::std::option::Option::Some(
+                            <#types as ::headwater::batch::Record>::decode(decoder)
+                                .map_err(|error| error.at(#names))?,
+                        );
+                    })*
+                    _ => decoder.skip()?,
+                }
+            }
+            ::std::result::Result::Ok(#view {
+                #(#idents: match #idents {
+                    ::std::option::Option::Some(value) => value,
+                    ::std::option::Option::None => {
+                        <#types as ::headwater::batch::Record>::absent(#names)?
+                    }
+                }),*
+            })
         }
     }
 }

@@ -38,9 +38,6 @@ impl Header {
             return Err(BatchError::Invalid("does not start with the magic of a batch".into()));
         }
         let word = |at: usize| header[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        Ok(Header {
-            rows: word(16),
-            schema_hash: u64::from(word(8)) | u64::from(word(12)) << 32,
-        })
+        Ok(Header { rows: word(16), schema_hash: u64::from(word(8)) | u64::from(word(12)) << 32 })
     }
 }

@@ -119,7 +119,8 @@ impl<T: Record> Sender<T> {
         let (rows, bytes) = (message.rows(), message.bytes());
         let shared = &*self.shared;
         let (queued_rows, queued_bytes) = (shared.rows.load(SeqCst), shared.bytes.load(SeqCst));
-        let over = queued_rows + rows > shared.limits.rows_max || queued_bytes + bytes > shared.limits.bytes_max;
+        let over =
+            queued_rows + rows > shared.limits.rows_max || queued_bytes + bytes > shared.limits.bytes_max;
         if rows > 0 && queued_rows > 0 && over {
             return Err(Refused::Full(message));
         }

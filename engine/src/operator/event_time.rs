@@ -95,7 +95,16 @@ impl<T: Record> EventTime<T> {
         next: Next<T>,
     ) -> Self {
         let newest = Vec::new();
-        EventTime { reader, watermarks, newest, sent: Watermark::START, reached: i64::MIN, explained_ms: 0, meter, next }
+        EventTime {
+            reader,
+            watermarks,
+            newest,
+            sent: Watermark::START,
+            reached: i64::MIN,
+            explained_ms: 0,
+            meter,
+            next,
+        }
     }
 
     fn newest(&mut self, partition: usize) -> &mut Option<Timestamp> {
@@ -118,12 +127,15 @@ impl<T: Record> EventTime<T> {
             return;
         }
         self.explained_ms = now;
-        let open = (0..context.partitions.len()).filter(|p| context.partitions[*p] != PartitionStatus::Finished);
+        let open =
+            (0..context.partitions.len()).filter(|p| context.partitions[*p] != PartitionStatus::Finished);
         let slowest = open.min_by_key(|partition| self.partition_watermark(*partition));
         self.meter.hold(slowest.map(|partition| {
             let name = context.partition_names.get(partition).map_or("its input", String::as_str);
             let quiet = match context.partitions[partition] {
-                PartitionStatus::QuietSince(since) => format!(", quiet for {} s", now.saturating_sub(since) / 1000),
+                PartitionStatus::QuietSince(since) => {
+                    format!(", quiet for {} s", now.saturating_sub(since) / 1000)
+                }
                 _ => String::new(),
             };
             match self.partition_watermark(partition) {

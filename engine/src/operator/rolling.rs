@@ -18,12 +18,15 @@ const CHUNK_ROWS: usize = 4096;
 /// All results of a rolling operator live in one namespace.
 const NAMESPACE: i64 = 0;
 
+/// Makes the row of a value.
+pub(crate) type Finish<V, O> = Box<dyn Fn(&V) -> Result<O> + Send>;
+
 /// What the rolling operators share: state, and when its rows go out.
 pub(crate) struct Rolling<K: Key, V: Record + Clone, O: Record> {
     pub(crate) name: String,
     pub(crate) mode: OutputMode,
     pub(crate) state: KeyedState<K, V>,
-    pub(crate) finish: Box<dyn Fn(&V) -> Result<O> + Send>,
+    pub(crate) finish: Finish<V, O>,
     pub(crate) rows: BatchBuilder<KeyedResult<K, O>>,
     pub(crate) next: Next<KeyedResult<K, O>>,
     pub(crate) meter: Arc<Meter>,

@@ -44,6 +44,7 @@ struct Merged<K, A> {
 }
 
 /// The window that is being sent.
+#[expect(clippy::large_enum_variant, reason = "there is one per instance")]
 enum Firing<K, A> {
     None,
     /// A window of one slice: read straight out of the state.
@@ -182,9 +183,8 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
             Firing::Merged(start, merged) => {
                 let end = rule.window.end(*start);
                 for row in merged.by_ref().take(CHUNK_ROWS) {
-                    outcome = outcome.and_then(|()| {
-                        push(rows, *start, end, &row.key, &row.accumulator, aggregate)
-                    });
+                    outcome =
+                        outcome.and_then(|()| push(rows, *start, end, &row.key, &row.accumulator, aggregate));
                 }
                 (*start, merged.len() > 0)
             }

@@ -62,7 +62,11 @@ struct Assembly<'a> {
 ///
 /// # Errors
 /// The configuration is out of range, a source cannot be found, a sink or the state cannot be opened.
-pub(crate) fn assemble(topology: &Topology, config: &EngineConfig, clock: Arc<dyn Clock>) -> Result<Assembled> {
+pub(crate) fn assemble(
+    topology: &Topology,
+    config: &EngineConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<Assembled> {
     config.validate()?;
     let graph = &topology.graph;
     let mut partitions = HashMap::new();
@@ -141,7 +145,8 @@ impl Assembly<'_> {
             Maker::Source(make) => make(self),
             Maker::Operator(make) => {
                 let chain = make(self)?;
-                let inputs: Vec<usize> = (0..graph.edges.len()).filter(|edge| graph.edges[*edge].to == head).collect();
+                let inputs: Vec<usize> =
+                    (0..graph.edges.len()).filter(|edge| graph.edges[*edge].to == head).collect();
                 let mut receivers = Vec::new();
                 for edge in &inputs {
                     receivers.extend(self.ends[*edge].receivers[self.subtask].take());

@@ -19,6 +19,6 @@ mod running;
 mod state_home;
 mod supervisor;
 
-pub(crate) use self::assembly::{Assembled, assemble};
 pub use self::actor::Activity;
+pub(crate) use self::assembly::{Assembled, assemble};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};

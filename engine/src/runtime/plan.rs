@@ -26,7 +26,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// `partitions` is the number of partitions of each source: an instance without one would only hold
     /// the watermark back until it has said that it has nothing.
-    pub(crate) fn new(graph: &Graph, config: &EngineConfig, partitions: &HashMap<NodeId, Vec<String>>) -> Self {
+    pub(crate) fn new(
+        graph: &Graph,
+        config: &EngineConfig,
+        partitions: &HashMap<NodeId, Vec<String>>,
+    ) -> Self {
         let mut parallelism: Vec<usize> = Vec::new();
         let inputs = |id: NodeId| graph.edges.iter().filter(move |edge| edge.to == id);
         for (id, node) in graph.nodes.iter().enumerate() {
@@ -52,10 +56,10 @@ impl Plan {
             })
             .collect();
         let mut plan = Plan { stages: Vec::new(), stage_of: vec![usize::MAX; graph.nodes.len()], fused };
-        for id in 0..graph.nodes.len() {
+        for (id, parallelism) in parallelism.into_iter().enumerate() {
             let fused_in = graph.edges.iter().zip(&plan.fused).any(|(edge, fused)| edge.to == id && *fused);
             if !fused_in {
-                plan.stages.push(Stage { head: id, parallelism: parallelism[id] });
+                plan.stages.push(Stage { head: id, parallelism });
                 plan.mark(graph, id, plan.stages.len() - 1);
             }
         }

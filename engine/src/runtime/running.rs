@@ -309,7 +309,8 @@ fn run(
 /// Runs all instances on their arbiters until they have ended or one has failed.
 fn attempt(assembled: Assembled, config: &EngineConfig, control: &Arc<Control>) -> Result<()> {
     let system = System::new();
-    let arbiters: Vec<Arbiter> = system.block_on(async { (0..config.parallelism).map(|_| Arbiter::new()).collect() });
+    let arbiters: Vec<Arbiter> =
+        system.block_on(async { (0..config.parallelism).map(|_| Arbiter::new()).collect() });
     system.block_on(async {
         let supervisor = Supervisor::new(assembled.slots.len(), Arc::clone(control)).start();
         *guard(&control.supervisor) = Some(supervisor.clone());

@@ -19,10 +19,7 @@ impl StateHome {
     /// A home for `instances` stateful instances.
     pub(crate) fn new(config: &EngineConfig, instances: usize) -> Self {
         let hot = config.state_bytes_max - config.state_bytes_max / STORE_PART;
-        StateHome {
-            share_bytes: hot / instances.max(1),
-            store: Arc::new(Mutex::new(Store::new(config))),
-        }
+        StateHome { share_bytes: hot / instances.max(1), store: Arc::new(Mutex::new(Store::new(config))) }
     }
 
     /// Memory that one instance may use for its hot table.

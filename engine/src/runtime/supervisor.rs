@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message, System};
 
-use super::actor::{Discard, StageActor};
 use super::actor::Stop as StopInput;
+use super::actor::{Discard, StageActor};
 use super::running::Control;
 use crate::error::Result;
 

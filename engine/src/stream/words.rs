@@ -264,10 +264,7 @@ impl<T: Record> Stream<T> {
     /// # flow.build()?.run(EngineConfig::default())?;
     /// # Ok::<(), headwater::Error>(())
     /// ```
-    pub fn inspect(
-        &self,
-        look: impl for<'a> Fn(T::View<'a>) + Clone + Send + Sync + 'static,
-    ) -> Stream<T> {
+    pub fn inspect(&self, look: impl for<'a> Fn(T::View<'a>) + Clone + Send + Sync + 'static) -> Stream<T> {
         self.stateless("inspect", move |wiring| {
             let next = downstream::<T>(wiring, 0)?;
             erased::<T>(Inspect { look: look.clone(), next })
@@ -316,9 +313,8 @@ impl<T: Record> Stream<T> {
     /// # Ok::<(), headwater::Error>(())
     /// ```
     pub fn union(&self, other: &Stream<T>) -> Stream<T> {
-        let united = self.stateless::<T>("union", |wiring| {
-            Ok(Box::new(downstream::<T>(wiring, 0)?) as Erased)
-        });
+        let united =
+            self.stateless::<T>("union", |wiring| Ok(Box::new(downstream::<T>(wiring, 0)?) as Erased));
         other.port.connect::<T>(&united.port, Partitioning::Forward);
         united
     }
@@ -358,9 +354,10 @@ impl<T: Record> Stream<T> {
 
     fn exchanged(&self, word: &'static str, partitioning: Partitioning<T>) -> Stream<T> {
         let node = OperatorNode::new(Name::Word(word), NodeKind::Stateless);
-        Stream::new(self.port.then::<T>(node, partitioning, |wiring| {
-            Ok(Box::new(downstream::<T>(wiring, 0)?) as Erased)
-        }))
+        Stream::new(
+            self.port
+                .then::<T>(node, partitioning, |wiring| Ok(Box::new(downstream::<T>(wiring, 0)?) as Erased)),
+        )
     }
 
     /// Groups records by a key that a closure gives. The key must own its data; for a string field without

@@ -125,6 +125,7 @@ pub fn poll_source<T: Record, P: Record>(
     };
     let polled = reader.poll(&mut output)?;
     let rows = records.finish().map_or(Vec::new(), |batch| batch.iter().map(T::from_view).collect());
-    let refused = rejected.finish().map_or(Vec::new(), |batch| batch.iter().map(Rejected::from_view).collect());
+    let refused =
+        rejected.finish().map_or(Vec::new(), |batch| batch.iter().map(Rejected::from_view).collect());
     Ok((rows, refused, polled))
 }

@@ -118,7 +118,8 @@ impl Run {
     }
 
     fn labels(&self) -> String {
-        let labels: Vec<_> = self.live.iter().map(|index| self.assembled.slots[*index].label.as_str()).collect();
+        let labels: Vec<_> =
+            self.live.iter().map(|index| self.assembled.slots[*index].label.as_str()).collect();
         labels.join(", ")
     }
 

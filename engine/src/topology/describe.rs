@@ -30,7 +30,13 @@ impl Topology {
         text
     }
 
-    fn describe_node(&self, id: usize, through: Option<(EdgeKind, Option<&str>)>, depth: usize, text: &mut String) {
+    fn describe_node(
+        &self,
+        id: usize,
+        through: Option<(EdgeKind, Option<&str>)>,
+        depth: usize,
+        text: &mut String,
+    ) {
         let node = &self.graph.nodes[id];
         let role = match &node.kind {
             NodeKind::Source { .. } => " (source)".to_owned(),

@@ -72,14 +72,20 @@ pub(crate) type Discover = Arc<dyn Fn() -> Result<Vec<String>> + Send + Sync>;
 /// What a node is, as far as checking and planning need to know.
 #[derive(Clone)]
 pub(crate) enum NodeKind {
-    Source { boundedness: Boundedness, partitions: Discover },
+    Source {
+        boundedness: Boundedness,
+        partitions: Discover,
+    },
     /// Map, filter and the like.
     Stateless,
     /// Partial aggregates in front of an exchange.
     Combine,
     EventTime,
     Aggregate(AggregateKind),
-    Sink { parallelism: SinkParallelism, accepts: Arc<dyn Fn(OutputMode) -> bool + Send + Sync> },
+    Sink {
+        parallelism: SinkParallelism,
+        accepts: Arc<dyn Fn(OutputMode) -> bool + Send + Sync>,
+    },
 }
 
 /// A source, operator or sink.
@@ -207,7 +213,9 @@ impl<T: Record> EdgeFactory for TypedEdge<T> {
 fn reveal<P: 'static>(part: Erased) -> Result<Box<P>> {
     part.downcast().map_err(|_| {
         let expected = std::any::type_name::<P>();
-        Error::failed(format!("the topology was put together wrongly: expected `{expected}`; please report this"))
+        Error::failed(format!(
+            "the topology was put together wrongly: expected `{expected}`; please report this"
+        ))
     })
 }
 
@@ -223,4 +231,3 @@ pub(crate) fn downstream<T: Record>(wiring: &mut dyn Wiring, port: usize) -> Res
         _ => Box::new(FanOut { consumers }),
     })
 }
-

@@ -3,8 +3,7 @@
 use rkyv::rancor::Error;
 use rkyv::tuple::{
     ArchivedTuple1, ArchivedTuple2, ArchivedTuple3, ArchivedTuple4, ArchivedTuple5, ArchivedTuple6,
-    ArchivedTuple7, ArchivedTuple8, ArchivedTuple9, ArchivedTuple10, ArchivedTuple11,
-    ArchivedTuple12,
+    ArchivedTuple7, ArchivedTuple8, ArchivedTuple9, ArchivedTuple10, ArchivedTuple11, ArchivedTuple12,
 };
 use rkyv::{Place, munge::munge};
 
