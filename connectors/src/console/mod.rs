@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use headwater::batch::Record;
-use headwater::sink::{Sink, SinkWriter, Subtask};
+use headwater::sink::{Sink, SinkWriter, Subtask, with_clear_terminal};
 use headwater::{Error, Result};
 
 use self::lines::LineWriter;
@@ -185,7 +185,7 @@ impl Terminal {
     /// Prints in one piece, so that two consoles do not mix their lines.
     fn print(&self, text: &[u8]) -> Result<()> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let printed = writer.write_all(text).and_then(|()| writer.flush());
+        let printed = with_clear_terminal(|| writer.write_all(text).and_then(|()| writer.flush()));
         printed.map_err(|error| match error.kind() {
             ErrorKind::BrokenPipe => Error::failed(
                 "standard output was closed by the program that read it (as `| head` does); \
