@@ -164,6 +164,17 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
         rule.is_closed(rule.window.end(start), self.watermark).then_some(start)
     }
 
+    /// A window that closed without a record stays closed: a record that comes after that counts only in
+    /// the windows that are still open, whatever other keys of the instance have fired.
+    fn skip_closed(&mut self) {
+        let WindowRule { window, lateness_ms, keep_all } = self.parts.rule;
+        let length = window.size_ms().saturating_add(lateness_ms);
+        if let (false, Some(last)) = (keep_all, self.watermark.checked_sub(length)) {
+            let open = window.last_window(last).saturating_add(window.slide_ms());
+            self.next_start = self.next_start.max(open);
+        }
+    }
+
     /// Sends one piece of what the watermark has closed; true when there may be more.
     fn fire(&mut self, context: &mut Context) -> Result<bool> {
         let rule = self.parts.rule;
@@ -200,7 +211,10 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
 
     /// Starts on the next closed window; false when there is none.
     fn begin(&mut self) -> Result<bool> {
-        let Some(start) = self.closed() else { return Ok(false) };
+        let Some(start) = self.closed() else {
+            self.skip_closed();
+            return Ok(false);
+        };
         if self.parts.mode != OutputMode::Append {
             // Its rows went out when they changed.
             self.next_start = start.saturating_add(self.parts.rule.window.slide_ms());
