@@ -172,9 +172,15 @@ impl<T: Record> Batch<T> {
     }
 
     /// The selected rows in order.
-    pub fn iter(&self) -> impl Iterator<Item = T::View<'_>> {
+    #[inline]
+    pub fn iter(&self) -> Rows<'_, T> {
         let rows = self.archived_rows();
-        (0..self.len()).map(move |at| T::archived_view(&rows[self.row(at)]))
+        match &self.selection {
+            Selection::Range(start, end) => {
+                Rows { rows: rows[*start as usize..*end as usize].iter(), all: rows, selected: None }
+            }
+            Selection::Rows(selected) => Rows { rows: [].iter(), all: rows, selected: Some(selected.iter()) },
+        }
     }
 
     /// Calls `visit` with the position and the view of each selected row, in order.
@@ -263,6 +269,41 @@ impl<T: Record> Batch<T> {
         Batch { times: Some(Arc::new(times)), ..self }
     }
 }
+
+/// The selected rows of a batch, in order.
+pub struct Rows<'a, T: Record> {
+    /// The rows to come, where they lie side by side.
+    rows: std::slice::Iter<'a, T::Archived>,
+    all: &'a [T::Archived],
+    /// The rows to come, where they are picked.
+    selected: Option<std::slice::Iter<'a, u32>>,
+}
+
+impl<T: Record> fmt::Debug for Rows<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows", self.len())
+    }
+}
+
+impl<'a, T: Record> Iterator for Rows<'a, T> {
+    type Item = T::View<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<T::View<'a>> {
+        let row = match &mut self.selected {
+            None => self.rows.next()?,
+            Some(selected) => &self.all[*selected.next()? as usize],
+        };
+        Some(T::archived_view(row))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let rows = self.selected.as_ref().map_or(self.rows.len(), std::slice::Iter::len);
+        (rows, Some(rows))
+    }
+}
+
+impl<T: Record> ExactSizeIterator for Rows<'_, T> {}
 
 /// The event times of a batch's selected rows.
 #[derive(Clone, Copy, Debug)]

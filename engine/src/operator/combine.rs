@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use crate::batch::{Batch, BatchBuilder, Either, Key, KeyHash, Record};
 use crate::error::Result;
@@ -140,11 +139,13 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
                 let key = keys[position];
                 let hash = K::hash(key);
                 let table = &mut slices[index].table;
-                match table.entry(hash, |row| row.key.matches(key), |row| row.hash) {
-                    Entry::Occupied(mut row) => aggregate.add(&mut row.get_mut().accumulator, view),
-                    Entry::Vacant(place) => {
+                // Found nearly always: a look that cannot grow the table is the shorter path.
+                match table.find_mut(hash, |row| row.key.matches(key)) {
+                    Some(row) => aggregate.add(&mut row.accumulator, view),
+                    None => {
                         let accumulator = aggregate.create(view);
-                        place.insert(Row { hash, key: K::from_view(key), accumulator });
+                        let row = Row { hash, key: K::from_view(key), accumulator };
+                        table.insert_unique(hash, row, |row| row.hash);
                     }
                 }
             }
