@@ -1,7 +1,9 @@
 //! `TestDriver`: the function under test, on one thread, with time in the test's hand.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::clock::ManualClock;
@@ -161,15 +163,28 @@ impl fmt::Debug for TestRun {
     }
 }
 
+/// Remembers that a channel has woken an instance.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 impl TestRun {
     /// Steps until nothing moves any more.
     ///
     /// # Errors
     /// A source, operator or sink failed.
     pub fn settle(&mut self) -> Result<()> {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
         loop {
             let mut moved = false;
             for (slot, finished) in self.assembled.slots.iter_mut().zip(&mut self.finished) {
+                slot.instance.waker().register(&waker);
                 while !*finished {
                     match slot.instance.step().map_err(|error| error.at(&slot.label))? {
                         Progress::Ran => moved = true,
@@ -181,7 +196,8 @@ impl TestRun {
                     }
                 }
             }
-            if !moved {
+            // A message that an instance absorbed is no progress of its own, but makes room behind it.
+            if !moved && !woken.0.swap(false, SeqCst) {
                 return Ok(());
             }
         }
