@@ -104,9 +104,8 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
         stopper.stop();
     });
     let mut progress = Progress::new(&name, options.quiet);
-    while !running.is_finished() {
+    while !running.wait_for(Duration::from_millis(50)) {
         progress.show(&running);
-        std::thread::park_timeout(Duration::from_millis(50));
     }
     progress.finish();
     let summary = running.wait()?;

@@ -30,6 +30,7 @@ pub(crate) struct Control {
     stopping: AtomicBool,
     /// Wakes a wait between two attempts.
     stop_signal: (Mutex<()>, Condvar),
+    finished: (Mutex<bool>, Condvar),
     epoch: AtomicU64,
     restarts: AtomicU64,
 }
@@ -164,6 +165,7 @@ impl Topology {
             outcome: Mutex::new(None),
             stopping: AtomicBool::new(false),
             stop_signal: (Mutex::new(()), Condvar::new()),
+            finished: (Mutex::new(false), Condvar::new()),
             epoch: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
         });
@@ -172,9 +174,13 @@ impl Topology {
         let first = assemble(&self, &config, Arc::clone(&clock))?;
         guard(&control.meters).clone_from(&first.meters);
         let shared = Arc::clone(&control);
-        let thread = std::thread::Builder::new()
-            .name(format!("{}-supervisor", self.name()))
-            .spawn(move || run(&self, &config, &clock, &shared, first))?;
+        let thread =
+            std::thread::Builder::new().name(format!("{}-supervisor", self.name())).spawn(move || {
+                let outcome = run(&self, &config, &clock, &shared, first);
+                *guard(&shared.finished.0) = true;
+                shared.finished.1.notify_all();
+                outcome
+            })?;
         Ok(RunningTopology { shape, control, thread })
     }
 
@@ -196,6 +202,14 @@ impl RunningTopology {
         let RunningTopology { shape, control, thread } = self;
         let outcome = thread.join().map_err(|_| Error::failed("the supervisor thread panicked"))?;
         outcome.map(|()| report(&shape, &control))
+    }
+
+    /// Waits for the end of the run, but not longer than this; true when it has ended.
+    pub fn wait_for(&self, limit: Duration) -> bool {
+        let (finished, signal) = &self.control.finished;
+        let waited = signal.wait_timeout_while(guard(finished), limit, |finished| !*finished);
+        // A thread that panicked has said nothing.
+        *waited.unwrap_or_else(PoisonError::into_inner).0 || self.thread.is_finished()
     }
 
     /// True when the run has ended.
