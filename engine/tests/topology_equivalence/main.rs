@@ -1,0 +1,86 @@
+//! One topology, unchanged, under threads, `TestDriver` and `Simulation`: equal results for 1,000 seeds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers stand outside of test functions"
+)]
+
+mod case;
+mod flow;
+mod model;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use self::case::Case;
+
+/// Every n-th seed also runs on threads.
+const THREADS_EVERY: u64 = 20;
+
+/// Every n-th seed is simulated twice.
+const TWICE_EVERY: u64 = 10;
+
+fn check_seeds(seeds: Range<u64>) {
+    for seed in seeds {
+        let case = Case::new(seed);
+        let outcome = catch_unwind(AssertUnwindSafe(|| check_seed(&case)));
+        if let Err(panic) = outcome {
+            eprintln!("seed {seed}: parallelism {}, {:#?}", case.config.parallelism, Brief(&case));
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// A case without its records.
+struct Brief<'a>(&'a Case);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Case { lines, others, has_late, disorder_ms, lateness_ms, config, .. } = self.0;
+        f.debug_struct("Case")
+            .field("lines", &lines.iter().map(Vec::len).collect::<Vec<_>>())
+            .field("others", &others.iter().map(Vec::len).collect::<Vec<_>>())
+            .field("has_late", has_late)
+            .field("disorder_ms", disorder_ms)
+            .field("lateness_ms", lateness_ms)
+            .field("windows", &(self.0.tumbling_ms, self.0.offset_ms, self.0.size_ms, self.0.slide_ms))
+            .field("config", config)
+            .finish()
+    }
+}
+
+fn check_seed(case: &Case) {
+    let (simulated, trace) = flow::simulated(case);
+    model::check(case, &simulated);
+    model::check(case, &flow::driven(case));
+    if case.seed.is_multiple_of(THREADS_EVERY) {
+        model::check(case, &flow::on_threads(case));
+    }
+    if case.seed.is_multiple_of(TWICE_EVERY) {
+        let (again, trace_again) = flow::simulated(case);
+        assert_eq!(trace, trace_again, "the same seed took another way");
+        assert!(simulated == again, "the same seed gave other rows, or in another order");
+    }
+}
+
+#[test]
+fn all_drivers_agree_with_loops_over_the_records_first_half() {
+    check_seeds(0..500);
+}
+
+#[test]
+fn all_drivers_agree_with_loops_over_the_records_second_half() {
+    check_seeds(500..1000);
+}
+
+#[test]
+fn the_cases_cover_what_they_are_meant_to() {
+    let cases: Vec<Case> = (0..1000).map(Case::new).collect();
+    let count = |which: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| which(case)).count();
+    assert!(count(&|case| case.has_late && case.is_ordered() && case.config.parallelism > 1) >= 100);
+    assert!(count(&|case| case.has_late && !case.is_ordered()) >= 200);
+    assert!(count(&|case| !case.has_late && case.config.parallelism == 4) >= 100);
+    assert!(count(&|case| case.size_ms % case.slide_ms != 0) >= 300);
+    assert!(count(&|case| case.seed.is_multiple_of(THREADS_EVERY) && case.has_late) >= 10);
+}
