@@ -1,22 +1,18 @@
-//! What the example programs share: the flags `--input` and `--output`, and telling a format by its name.
+//! What the example programs share: flags, reading files by their names, and a made-up sensor network.
 
+use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use headwater::source::Source;
-use headwater::{Error, Result};
-use headwater_connectors::TextFile;
+use headwater::prelude::*;
+use headwater::source::{Rejected, Source};
 use headwater_connectors::format::InputFormat;
+use headwater_connectors::{CsvFile, JsonLines, SourceExt, TextFile};
 
-/// The flags of every example besides those of the engine.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Files {
-    /// A file, a folder or a glob; bundled data unless given.
-    #[arg(long, value_name = "PATH")]
-    pub input: Option<PathBuf>,
-    /// The file that results go to; they are printed unless given.
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
+use self::sensors::Reading;
+
+pub mod sensors;
 
 /// A file of the bundled data, wherever the example was started.
 #[must_use]
@@ -53,4 +49,73 @@ fn unknown(file: &str) -> Error {
     Error::failed(format!(
         "{file}: its name does not tell the format; name it .json, .jsonl, .csv, .tsv or .txt (also with .gz or .zst)"
     ))
+}
+
+/// Readings from CSV files with a header or from JSON lines, and the lines that are none.
+///
+/// # Errors
+/// There is no such file, or it is of another format.
+pub fn readings_of(
+    flow: &StreamBuilder,
+    path: &Path,
+    rate: Option<f64>,
+) -> Result<(Stream<Reading>, Stream<Rejected>)> {
+    match format_of(path)? {
+        InputFormat::JsonLines => Ok(limited(flow, JsonLines::<Reading>::new(path), rate)),
+        InputFormat::Csv { delimiter } => {
+            Ok(limited(flow, CsvFile::<Reading>::new(path).delimiter(delimiter), rate))
+        }
+        _ => Err(Error::failed(format!("{}: readings are CSV or JSON lines, not text", path.display()))),
+    }
+}
+
+fn limited<S: Source>(
+    flow: &StreamBuilder,
+    source: S,
+    rate: Option<f64>,
+) -> (Stream<S::Record>, Stream<Rejected>) {
+    match rate.filter(|rate| *rate != 0.0) {
+        Some(rate) => flow.source_or_rejected("readings", source.rate(rate)),
+        None => flow.source_or_rejected("readings", source),
+    }
+}
+
+/// A time as people write it: `500ms`, `20s`, `2m`, `1h`.
+///
+/// # Errors
+/// The text is something else, or no time at all.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a number and its unit, such as 500ms, 20s, 2m or 1h".to_owned()),
+    };
+    let count: u64 = digits.parse().map_err(|_| format!("`{digits}` is not a whole number"))?;
+    match count.checked_mul(unit_ms) {
+        Some(time) if time > 0 => Ok(ms(time)),
+        _ => Err("this must be more than nothing, and less than for ever".to_owned()),
+    }
+}
+
+/// A file beside another: `out/stats.csv` and `late.jsonl` give `out/stats.late.jsonl`.
+#[must_use]
+pub fn beside(path: &Path, extension: &str) -> PathBuf {
+    path.with_extension(extension)
+}
+
+/// A number with two decimals.
+#[must_use]
+pub fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// Writes a line to standard output, where the results are.
+///
+/// # Errors
+/// Nobody reads it any more.
+pub fn say(line: impl fmt::Display) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }

@@ -1,0 +1,111 @@
+//! Windows of event time over sensors that are late and sometimes wrong.
+//!
+//! Run with: `cargo run --release -p examples --example iot_windows -- --output out/stats.csv`
+//!
+//! Four made-up thermometers report once a second for ten minutes; some readings come a minute or more
+//! after they were measured, some lines are broken. You will see one table per minute, then how many
+//! readings were aggregated, too late or rejected. The rows go to `out/stats.csv`, and beside it what was
+//! set aside, with the reason: `out/stats.late.jsonl` and `out/stats.rejected.jsonl`.
+//!
+//! With `--input FILE` your own readings: CSV with a header or JSON lines, with the columns `sensor`, `at`
+//! (milliseconds since 1970), `value` and, if you like, `unit`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use examples::sensors::{Network, Reading};
+use examples::{beside, readings_of, rounded, say};
+use headwater::cli;
+use headwater::prelude::*;
+use headwater::source::Rejected;
+use headwater_connectors::{Collect, Console, CsvSink, Generator, JsonLinesSink};
+
+/// Statistics of sensors per minute.
+#[derive(Parser)]
+struct Command {
+    /// Your own readings: a file, a folder or a glob of CSV or JSON lines with `sensor,at,value[,unit]`.
+    #[arg(long, value_name = "PATH")]
+    input: Option<PathBuf>,
+    /// A CSV file for the rows; late and rejected readings are put beside it.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    options: cli::Options,
+}
+
+const THERMOMETERS: Network = Network {
+    sensors: 4,
+    duration: Duration::from_secs(600),
+    disorder: Duration::from_secs(10),
+    delay: Duration::from_secs(60),
+    late: 60,
+    broken: 8,
+};
+
+#[derive(Record)]
+struct Row {
+    window_start: i64,
+    window_end: i64,
+    sensor: String,
+    readings: u64,
+    mean: f64,
+    max: f64,
+}
+
+/// Per sensor and minute, and the readings that came too late for that.
+fn per_minute(readings: &Stream<Reading>) -> (Stream<Row>, Stream<Reading>) {
+    let (windows, late) = readings
+        // A minute is over when a reading more than ten seconds younger has come ...
+        .event_time(|reading| reading.at, Watermarks::bounded(secs(10)))
+        .key_by_field(Reading::SENSOR)
+        .window(Window::tumbling(minutes(1)))
+        // ... and its row waits for another thirty.
+        .allowed_lateness(secs(30))
+        .aggregate_or_late(|a| (a.count(), a.mean(|r| r.value), a.max(|r| r.value)));
+    let rows = windows.map(|window| {
+        let (readings, mean, max) = window.value;
+        let (window_start, window_end) = (window.window_start, window.window_end);
+        let sensor = window.key.to_owned();
+        Row { window_start, window_end, sensor, readings, mean: rounded(mean), max: rounded(max) }
+    });
+    (rows, late)
+}
+
+/// The made-up sensors send text; what cannot be read is a stream as well.
+fn thermometers(flow: &StreamBuilder) -> (Stream<Reading>, Stream<Rejected>) {
+    let lines = Generator::new(THERMOMETERS.lines(), |number| THERMOMETERS.line(number));
+    let (readings, rejected) = flow.source("thermometers", lines).try_map(Reading::parse);
+    (readings.name("parse"), rejected)
+}
+
+fn main() -> ExitCode {
+    cli::main(|| {
+        let Command { input, output, options } = Command::parse();
+        let flow = StreamBuilder::new("iot-windows");
+        let (readings, rejected) = match input {
+            Some(input) => readings_of(&flow, &input, None)?,
+            None => thermometers(&flow),
+        };
+        let (rows, late) = per_minute(&readings);
+        let counts = Collect::new();
+        rows.map(|row| row.readings).sink("counts", counts.clone());
+        rows.sink("console", Console::table().per_window().ascending("sensor"));
+        if let Some(output) = output {
+            rows.sink("file", CsvSink::new(&output));
+            late.sink("late", JsonLinesSink::new(beside(&output, "late.jsonl")));
+            rejected.sink("rejected", JsonLinesSink::new(beside(&output, "rejected.jsonl")));
+        }
+        let summary = cli::execute(flow.build()?, &options)?;
+
+        let (read, late, rejected) = (summary.records_read(), summary.late(), summary.rejected());
+        let aggregated: u64 = counts.take().iter().sum();
+        say(format_args!("{read} readings = {aggregated} aggregated + {late} late + {rejected} rejected"))?;
+        if read == aggregated + late + rejected {
+            Ok(())
+        } else {
+            Err(Error::failed("this does not add up: readings were lost or counted twice, which is a defect"))
+        }
+    })
+}
