@@ -6,8 +6,8 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 | [`error`], [`time`], [`telemetry`] |
-//! | 1 | [`batch`], [`message`] |
+//! | 0 | [`batch`], [`time`], [`telemetry`] |
+//! | 1 | [`error`], [`message`] |
 //! | 2 | [`channel`], [`state`] |
 //! | 3 | [`window`], [`config`] |
 //! | 4 | [`source`], [`sink`], [`operator`] |

@@ -58,7 +58,10 @@ pub struct Counts {
 impl Meter {
     /// The counts of a node of a topology.
     pub(crate) fn shared(topology: &str, operator: &str) -> Arc<Meter> {
-        let counter = |name: &'static str| metrics::counter!(name, "topology" => topology.to_owned(), "operator" => operator.to_owned());
+        let counter = |name: &'static str| {
+            let (topology, operator) = (topology.to_owned(), operator.to_owned());
+            metrics::counter!(name, "topology" => topology, "operator" => operator)
+        };
         Arc::new(Meter {
             records_in: AtomicU64::new(0),
             records_out: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! Runs one workload on several engines side by side, checks that they agree and prints what each cost.
 //!
-//! `cargo run --release -p benches --bin compare -- --workload w2 --events 5000000 --runs 3 --with hand,timely,renoir`
+//! `cargo run --release -p benches --bin compare -- --workload w2 --runs 3 --with hand,timely,renoir`
 #![allow(clippy::print_stdout, clippy::print_stderr)] // printing is what this program is for
 
 use benches::dataset::Dataset;
