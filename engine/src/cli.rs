@@ -109,6 +109,7 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     }
     progress.finish();
     let summary = running.wait()?;
+    progress.sum_up(&summary);
     if interrupts.load(SeqCst) > 0 {
         let _ = writeln!(
             anstream::stderr(),
@@ -253,6 +254,23 @@ impl Progress {
             self.say(&format!("waiting: {reason}"));
             self.explained = reason;
         }
+    }
+
+    /// The last line, so that nothing is dropped in silence.
+    fn sum_up(&self, summary: &Summary) {
+        if self.quiet {
+            return;
+        }
+        let seconds = self.clock.monotonic_ms() as f64 / 1000.0;
+        let _ = writeln!(
+            anstream::stderr(),
+            "{} finished in {seconds:.1} s: {} read, {} rows out, {} late, {} rejected",
+            self.name,
+            summary.records_read(),
+            summary.rows_written(),
+            summary.late(),
+            summary.rejected()
+        );
     }
 
     fn say(&self, line: &str) {
