@@ -278,8 +278,26 @@ fn key(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let count = fields.len() as u64;
     let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
     let types: Vec<_> = fields.iter().map(|field| field.ty).collect();
+    let indexes: Vec<_> = (0..fields.len()).map(syn::Index::from).collect();
     quote! {
         impl ::headwater::batch::Key for #name {
+            type Stored = (#(<#types as ::headwater::batch::Key>::Stored,)*);
+
+            #[inline]
+            fn store(view: #view<'_>) -> Self::Stored {
+                (#(<#types as ::headwater::batch::Key>::store(view.#idents),)*)
+            }
+
+            #[inline]
+            fn stored_view(stored: &Self::Stored) -> #view<'_> {
+                #view { #(#idents: <#types as ::headwater::batch::Key>::stored_view(&stored.#indexes)),* }
+            }
+
+            #[inline]
+            fn stored_matches(stored: &Self::Stored, view: #view<'_>) -> bool {
+                true #(&& <#types as ::headwater::batch::Key>::stored_matches(&stored.#indexes, view.#idents))*
+            }
+
             #[inline]
             fn hash(view: #view<'_>) -> ::headwater::batch::KeyHash {
                 let hash = #count;

@@ -143,7 +143,8 @@ impl<T: Record> BatchBuilder<T> {
         heap.bytes_mut()[used..reserved].fill(0);
         let header = Header { rows: rows as u32, schema_hash: self.schema_hash };
         header.write(heap.bytes_mut());
-        self.capacity = (rows * 2).next_power_of_two().clamp(1, self.limits.rows_max);
+        // Shrinks by halves: the short batch at the end of a burst says little about the next burst.
+        self.capacity = (rows * 2).next_power_of_two().max(self.capacity / 2).clamp(1, self.limits.rows_max);
         let times = std::mem::take(&mut self.times);
         let times = (!times.is_empty()).then(|| Arc::new(times));
         let buffer = Buffer::new(heap.into_bytes(), Some(Arc::clone(&self.pool)));

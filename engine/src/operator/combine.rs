@@ -36,13 +36,13 @@ impl WindowRule {
     }
 }
 
-struct Row<K, A> {
+struct Row<K: Key, A> {
     hash: KeyHash,
-    key: K,
+    key: K::Stored,
     accumulator: A,
 }
 
-struct Slice<K, A> {
+struct Slice<K: Key, A> {
     start: Timestamp,
     table: HashTable<Row<K, A>>,
 }
@@ -85,7 +85,10 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
             }
             let Slice { start, mut table } = self.slices.swap_remove(index);
             for row in table.drain() {
-                self.rows.push_at(Either::Left((start, row.key.view(), row.accumulator.view())), start)?;
+                self.rows.push_at(
+                    Either::Left((start, K::stored_view(&row.key), row.accumulator.view())),
+                    start,
+                )?;
                 if self.rows.is_full()
                     && let Some(full) = self.rows.finish()
                 {
@@ -140,11 +143,11 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
                 let hash = K::hash(key);
                 let table = &mut slices[index].table;
                 // Found nearly always: a look that cannot grow the table is the shorter path.
-                match table.find_mut(hash, |row| row.key.matches(key)) {
+                match table.find_mut(hash, |row| K::stored_matches(&row.key, key)) {
                     Some(row) => aggregate.add(&mut row.accumulator, view),
                     None => {
                         let accumulator = aggregate.create(view);
-                        let row = Row { hash, key: K::from_view(key), accumulator };
+                        let row = Row { hash, key: K::store(key), accumulator };
                         table.insert_unique(hash, row, |row| row.hash);
                     }
                 }
@@ -154,7 +157,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
     }
 }
 
-fn find_or_open<K, A>(
+fn find_or_open<K: Key, A>(
     slices: &mut Vec<Slice<K, A>>,
     spare: &mut Vec<HashTable<Row<K, A>>>,
     start: Timestamp,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::Batch;
@@ -24,6 +26,18 @@ pub const GROUPS_DEFAULT: KeyGroup = 128;
     note = "for a string field without an allocation per record: `.key_by_field(Type::FIELD)`"
 )]
 pub trait Key: Record + Clone + Eq {
+    /// The form in which a hash table holds a key: short strings lie in the table itself.
+    type Stored: Send + 'static;
+
+    /// Makes the stored form.
+    fn store(view: Self::View<'_>) -> Self::Stored;
+
+    /// Borrows the stored form.
+    fn stored_view(stored: &Self::Stored) -> Self::View<'_>;
+
+    /// True when a stored key equals a borrowed one.
+    fn stored_matches(stored: &Self::Stored, view: Self::View<'_>) -> bool;
+
     /// The stable hash of a key.
     fn hash(view: Self::View<'_>) -> KeyHash;
 
@@ -82,6 +96,23 @@ pub fn subtask_of(group: KeyGroup, groups: KeyGroup, count: usize) -> usize {
 macro_rules! integer_key {
     ($($type:ty),+) => {
         $(impl Key for $type {
+            type Stored = $type;
+
+            #[inline(always)]
+            fn store(view: $type) -> $type {
+                view
+            }
+
+            #[inline(always)]
+            fn stored_view(stored: &$type) -> $type {
+                *stored
+            }
+
+            #[inline(always)]
+            fn stored_matches(stored: &$type, view: $type) -> bool {
+                *stored == view
+            }
+
             #[inline(always)]
             fn hash(view: $type) -> KeyHash {
                 hash_u64(view as u64)
@@ -104,6 +135,23 @@ integer_key!(u8, u16, u32, u64, i8, i16, i32, i64);
 macro_rules! wide_key {
     ($($type:ty),+) => {
         $(impl Key for $type {
+            type Stored = $type;
+
+            #[inline(always)]
+            fn store(view: $type) -> $type {
+                view
+            }
+
+            #[inline(always)]
+            fn stored_view(stored: &$type) -> $type {
+                *stored
+            }
+
+            #[inline(always)]
+            fn stored_matches(stored: &$type, view: $type) -> bool {
+                *stored == view
+            }
+
             #[inline]
             fn hash(view: $type) -> KeyHash {
                 hash_bytes(&view.to_le_bytes())
@@ -124,6 +172,20 @@ macro_rules! wide_key {
 wide_key!(u128, i128);
 
 impl Key for bool {
+    type Stored = bool;
+
+    fn store(view: bool) -> bool {
+        view
+    }
+
+    fn stored_view(stored: &bool) -> bool {
+        *stored
+    }
+
+    fn stored_matches(stored: &bool, view: bool) -> bool {
+        *stored == view
+    }
+
     #[inline]
     fn hash(view: bool) -> KeyHash {
         hash_u64(u64::from(view))
@@ -140,6 +202,22 @@ impl Key for bool {
 }
 
 impl Key for String {
+    type Stored = CompactString;
+
+    fn store(view: &str) -> CompactString {
+        CompactString::new(view)
+    }
+
+    #[inline]
+    fn stored_view(stored: &CompactString) -> &str {
+        stored.as_str()
+    }
+
+    #[inline]
+    fn stored_matches(stored: &CompactString, view: &str) -> bool {
+        stored.as_bytes() == view.as_bytes()
+    }
+
     #[inline]
     fn hash(view: &str) -> KeyHash {
         hash_bytes(view.as_bytes())
@@ -158,6 +236,16 @@ impl Key for String {
 }
 
 impl Key for () {
+    type Stored = ();
+
+    fn store((): ()) {}
+
+    fn stored_view((): &()) {}
+
+    fn stored_matches((): &(), (): ()) -> bool {
+        true
+    }
+
     fn hash((): ()) -> KeyHash {
         0
     }

@@ -79,6 +79,23 @@ macro_rules! tuple {
         }
 
         impl<$($name: Key),+> Key for ($($name,)+) {
+            type Stored = ($($name::Stored,)+);
+
+            #[inline]
+            fn store(view: Self::View<'_>) -> Self::Stored {
+                ($($name::store(view.$index),)+)
+            }
+
+            #[inline]
+            fn stored_view(stored: &Self::Stored) -> Self::View<'_> {
+                ($($name::stored_view(&stored.$index),)+)
+            }
+
+            #[inline]
+            fn stored_matches(stored: &Self::Stored, view: Self::View<'_>) -> bool {
+                true $(&& $name::stored_matches(&stored.$index, view.$index))+
+            }
+
             #[inline]
             fn hash(view: Self::View<'_>) -> u64 {
                 let hash = $count;
