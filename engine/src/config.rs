@@ -124,6 +124,9 @@ impl EngineConfig {
     /// A limit is out of range; the message names it.
     pub fn validate(&self) -> Result<()> {
         let refuse = |what: String| Err(Error::Config(what));
+        if self.key_groups == 0 {
+            return refuse("`key_groups` must be at least 1".into());
+        }
         if self.parallelism == 0 || self.parallelism > usize::from(self.key_groups) {
             return refuse(format!(
                 "`parallelism` is {}; it must be 1 to {} (the number of key groups)",

@@ -168,7 +168,10 @@ where
                         reason: reason.to_string(),
                         payload: Rejected::text(format!("{view:?}").as_bytes()),
                     };
-                    self.refused.push(rejected.view())?;
+                    match times {
+                        Some(times) => self.refused.push_at(rejected.view(), times.at(position))?,
+                        None => self.refused.push(rejected.view())?,
+                    }
                 }
             }
         }

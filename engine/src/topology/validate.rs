@@ -81,6 +81,8 @@ fn has_event_time(graph: &Graph, id: NodeId) -> bool {
             NodeKind::EventTime => true,
             // The rows of a window carry its last millisecond.
             NodeKind::Aggregate(AggregateKind { windowed: true, .. }) => true,
+            // A running result belongs to no point in time.
+            NodeKind::Aggregate(AggregateKind { windowed: false, .. }) => false,
             _ => has_event_time(graph, from),
         })
 }
