@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use examples::sensors::{Network, Reading};
-use examples::{beside, readings_of, rounded, say};
+use examples::{beside, complaints, readings_of, rounded, say};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Rejected;
@@ -96,6 +96,8 @@ fn main() -> ExitCode {
             rows.sink("file", CsvSink::new(&output));
             late.sink("late", JsonLinesSink::new(beside(&output, "late.jsonl")));
             rejected.sink("rejected", JsonLinesSink::new(beside(&output, "rejected.jsonl")));
+        } else {
+            rejected.sink("rejected", complaints());
         }
         let summary = cli::execute(flow.build()?, &options)?;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use headwater::prelude::*;
 use headwater::source::{Rejected, Source};
 use headwater_connectors::format::InputFormat;
-use headwater_connectors::{CsvFile, JsonLines, SourceExt, TextFile};
+use headwater_connectors::{Console, CsvFile, JsonLines, SourceExt, TextFile};
 
 use self::sensors::Reading;
 
@@ -78,6 +78,12 @@ fn limited<S: Source>(
         Some(rate) => flow.source_or_rejected("readings", source.rate(rate)),
         None => flow.source_or_rejected("readings", source),
     }
+}
+
+/// Where rejected records go when nobody asked for a file: the first ones of an epoch to standard error.
+#[must_use]
+pub fn complaints() -> Console {
+    Console::json().rows(5).to(std::io::stderr())
 }
 
 /// A time as people write it: `500ms`, `20s`, `2m`, `1h`.

@@ -4,7 +4,7 @@
 //!
 //! The program opens a socket, types a few lines into it itself and prints how often each word occurred.
 //! To type yourself, start `nc -lk 9999` in one terminal and in another this program with
-//! `-- --connect localhost:9999`: you will see all counts again after each line, until Ctrl-C.
+//! `-- --connect localhost:9999`: after each line you will see the counts that it changed, until Ctrl-C.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
+use examples::complaints;
 use headwater::cli;
 use headwater::prelude::*;
 use headwater_connectors::{Console, CsvSink, SocketLines};
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     cli::main(|| {
         let Command { connect, input, output, options } = Command::parse();
         let (address, mode) = match (connect, input) {
-            (Some(address), _) => (address, OutputMode::Complete),
+            (Some(address), _) => (address, OutputMode::Update),
             (None, Some(path)) => {
                 let text = fs::read(&path).map_err(|error| Error::io(&path, error))?;
                 (type_into_socket(text)?, OutputMode::Append)
@@ -76,9 +77,10 @@ fn main() -> ExitCode {
             (None, None) => (type_into_socket(LINES.to_vec())?, OutputMode::Append),
         };
         let flow = StreamBuilder::new("socket-word-count");
-        let words = flow
-            .source("lines", SocketLines::connect(address).until_closed())
-            .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let (lines, rejected) =
+            flow.source_or_rejected("lines", SocketLines::connect(address).until_closed());
+        rejected.sink("rejected", complaints());
+        let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         count(&words, mode).sink("console", Console::table().descending("count").ascending("word"));
         if let Some(output) = output {
             count(&words, OutputMode::Append).sink("file", CsvSink::new(output).header(false));

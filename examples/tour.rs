@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use examples::sensors::{Network, Reading};
-use examples::{beside, duration, readings_of, rounded, say};
+use examples::{beside, complaints, duration, readings_of, rounded, say};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Rejected;
@@ -166,6 +166,8 @@ fn main() -> ExitCode {
             rows.sink("file", CsvSink::new(output));
             late.sink("late", JsonLinesSink::new(beside(output, "late.jsonl")));
             rejected.sink("rejected", JsonLinesSink::new(beside(output, "rejected.jsonl")));
+        } else if !is_simulated {
+            rejected.sink("rejected", complaints());
         }
 
         let summary = cli::execute(flow.build()?, &command.options)?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use examples::bundled;
+use examples::{bundled, complaints};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater_connectors::{Console, CsvSink, TextFile};
@@ -50,7 +50,9 @@ fn main() -> ExitCode {
     cli::main(|| {
         let Command { input, output, rows, options } = Command::parse();
         let flow = StreamBuilder::new("word-count");
-        let lines = flow.source("lines", TextFile::new(input.unwrap_or(bundled("pride-and-prejudice.txt"))));
+        let book = TextFile::new(input.unwrap_or(bundled("pride-and-prejudice.txt")));
+        let (lines, rejected) = flow.source_or_rejected("lines", book);
+        rejected.sink("rejected", complaints());
 
         let words = lines
             .flat_map(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
