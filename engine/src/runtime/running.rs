@@ -53,8 +53,11 @@ impl Control {
     }
 
     fn drain(&self) {
+        // Under the lock, or a wait between two attempts that has just looked would sleep through it.
+        let waiting = guard(&self.stop_signal.0);
         self.stopping.store(true, SeqCst);
         self.stop_signal.1.notify_all();
+        drop(waiting);
         if let Some(supervisor) = &*guard(&self.supervisor) {
             supervisor.do_send(Drain);
         }
