@@ -190,14 +190,7 @@ fn main() -> ExitCode {
             }
             Workload::W5 => scores(&records(&flow, "features", &command)?).sink("rows", rows),
         }
-        let summary = cli::execute(flow.build()?, &command.options)?;
-        eprintln!(
-            "{} records read, {} rows written, {} late, {} rejected",
-            summary.records_read(),
-            summary.rows_written(),
-            summary.late(),
-            summary.rejected()
-        );
+        cli::execute(flow.build()?, &command.options)?;
         Ok(())
     })
 }
