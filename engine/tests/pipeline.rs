@@ -40,3 +40,22 @@ fn threads_and_simulation_give_the_counts_of_a_loop() {
         assert_eq!(sorted(&out), expected);
     }
 }
+
+#[test]
+fn complete_mode_sends_the_whole_result_at_any_parallelism() {
+    for parallelism in [1, 3] {
+        let (flow, out) = (StreamBuilder::new("complete"), Collect::new());
+        flow.source("numbers", Generator::new(1_000, |n| n).partitions(2))
+            .key_by(|n| n % 10)
+            .count()
+            .output_mode(OutputMode::Complete)
+            .sink("out", out.clone());
+        let config = EngineConfig::default().parallelism(parallelism);
+        Simulation::new(3).run(&flow.build().unwrap(), &config).unwrap();
+        let rows = out.take();
+        assert!(!rows.is_empty());
+        // Results come whole: ten keys at a time once all have been seen, and the last is final.
+        let last: BTreeMap<_, _> = rows[rows.len() - 10..].iter().map(|row| (row.key, row.value)).collect();
+        assert_eq!(last, (0..10).map(|key| (key, 100)).collect());
+    }
+}

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::config::EngineConfig;
-use crate::sink::SinkParallelism;
-use crate::topology::{EdgeKind, Graph, NodeId, NodeKind};
+use crate::sink::{OutputMode, SinkParallelism};
+use crate::topology::{AggregateKind, EdgeKind, Graph, NodeId, NodeKind};
 
 /// A chain of nodes that run in the same instances, named by the node in front.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ impl Plan {
                     partitions.get(&id).map_or(1, Vec::len).clamp(1, config.parallelism)
                 }
                 (NodeKind::Sink { parallelism: SinkParallelism::One, .. }, _) => 1,
+                // The whole result goes out when any of it has changed, and only one instance can know that.
+                (NodeKind::Aggregate(AggregateKind { mode: OutputMode::Complete, .. }), _) => 1,
                 // Inputs are said before what reads them, so theirs is known.
                 (_, Some(edge)) if edge.kind == EdgeKind::Forward => parallelism[edge.from],
                 _ => config.parallelism,
