@@ -6,6 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Event time: milliseconds since 1970-01-01T00:00:00Z, negative before.
 pub type Timestamp = i64;
 
+/// Farthest event time, 36 million years from 1970 in either direction; a time beyond it (a sentinel, a
+/// misread field) counts as this one. Sums with the lengths of windows stay within [`Timestamp`].
+pub const TIME_MAX: Timestamp = i64::MAX / 8;
+
 /// How far event time has come on a channel: no record with a smaller event time is expected any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watermark {

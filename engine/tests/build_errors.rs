@@ -235,7 +235,10 @@ fn a_window_shape_that_loses_records_or_has_no_length_is_refused() {
     let empty = "a window needs a size and a slide of at least one millisecond";
     let gaps = "windows of 1000 ms every 5000 ms leave gaps, and records in them would be lost; make the slide at \
                 most the size";
+    let long = "a window's size and offset are at most 1152921504606846975 ms";
     let shapes = [
+        (Window::tumbling(std::time::Duration::MAX), long),
+        (Window::tumbling(ms(1)).offset(ms(u64::MAX)), long),
         (Window::tumbling(ms(0)), empty),
         (Window::sliding(secs(1), ms(0)), empty),
         (Window::tumbling(std::time::Duration::from_micros(999)), empty),

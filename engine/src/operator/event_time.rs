@@ -7,7 +7,7 @@ use crate::batch::{Batch, Record};
 use crate::error::Result;
 use crate::operator::{Context, Next, Operator, PartitionStatus, forward};
 use crate::telemetry::Meter;
-use crate::time::{Timestamp, Watermark, millis};
+use crate::time::{TIME_MAX, Timestamp, Watermark, millis};
 
 /// How event time advances with the records of a partition.
 ///
@@ -67,7 +67,7 @@ where
     F: for<'a> Fn(T::View<'a>) -> Timestamp + Send + Sync,
 {
     fn times(&self, batch: &Batch<T>) -> Vec<Timestamp> {
-        batch.column(self)
+        batch.column(|view| self(view).clamp(-TIME_MAX, TIME_MAX))
     }
 }
 

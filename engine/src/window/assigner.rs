@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::time::{Timestamp, millis};
+use crate::time::{TIME_MAX, Timestamp, millis};
 
 /// The shape of event-time windows.
 ///
@@ -59,6 +59,9 @@ impl Window {
     pub(crate) fn problem(&self) -> Option<String> {
         if self.size < 1 || self.slide < 1 {
             return Some("a window needs a size and a slide of at least one millisecond".to_owned());
+        }
+        if self.size > TIME_MAX || self.offset > TIME_MAX {
+            return Some(format!("a window's size and offset are at most {TIME_MAX} ms"));
         }
         (self.slide > self.size).then(|| {
             format!(
