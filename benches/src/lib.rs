@@ -4,6 +4,7 @@ pub mod dataset;
 pub mod digest;
 pub mod engine;
 pub mod machine;
+pub mod meter;
 pub mod process;
 pub mod report;
 pub mod workload;

@@ -4,6 +4,13 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
 
+impl std::fmt::Display for Circumstances {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Circumstances { machine, date, commit, rustc, command, load } = self;
+        write!(f, "{machine}; load before {load}; {date} UTC; commit {commit}; {rustc}\n`{command}`")
+    }
+}
+
 /// The circumstances of a measurement; what cannot be found out is an empty string.
 #[derive(Clone, Debug, Serialize)]
 pub struct Circumstances {
@@ -35,10 +42,7 @@ impl Circumstances {
             date: said(root, "date", &["-u", "+%Y-%m-%d %H:%M"]),
             commit: format!("{commit}{}", if changed { "+" } else { "" }),
             rustc: said(root, "rustc", &["--version"]),
-            command: std::iter::once("compare".into())
-                .chain(std::env::args().skip(1))
-                .collect::<Vec<_>>()
-                .join(" "),
+            command: command_line(),
             load: std::fs::read_to_string("/proc/loadavg")
                 .unwrap_or_default()
                 .split(' ')
@@ -47,6 +51,14 @@ impl Circumstances {
                 .into(),
         }
     }
+}
+
+/// Program and arguments as they were given, without the folder of the program.
+fn command_line() -> String {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 /// The first value of `key` in a file of `key: value` lines.

@@ -69,13 +69,7 @@ impl Report {
             self.data.events,
             self.data.bytes / 1_000_000
         );
-        let _ = writeln!(
-            out,
-            "{}; load before {}; {} UTC; commit {}; {}",
-            c.machine, c.load, c.date, c.commit, c.rustc
-        );
-        let _ =
-            writeln!(out, "`{}`; medians of {runs} interleaved runs, files in the page cache\n", c.command);
+        let _ = writeln!(out, "{c}; medians of {runs} interleaved runs, files in the page cache\n");
         let first = self.measured.first().map_or("-", |m| m.engine.name());
         let _ = writeln!(
             out,
