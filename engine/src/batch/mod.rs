@@ -257,7 +257,7 @@ impl<T: Record> Batch<T> {
     pub fn with_times(self, times: Vec<i64>) -> Self {
         debug_assert_eq!(times.len(), self.len());
         let total = self.archived_rows().len();
-        let times = if times.len() == total {
+        let times = if times.len() == total && matches!(self.selection, Selection::Range(..)) {
             times
         } else {
             let mut all = vec![i64::MIN; total];
