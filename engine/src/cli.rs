@@ -271,6 +271,11 @@ impl Progress {
             summary.late(),
             summary.rejected()
         );
+        for (name, rejection) in
+            summary.nodes.iter().filter_map(|node| Some((&node.name, node.rejection.as_ref()?)))
+        {
+            let _ = writeln!(anstream::stderr(), "the first record that `{name}` rejected: {rejection}");
+        }
     }
 
     fn say(&self, line: &str) {

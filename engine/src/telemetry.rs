@@ -1,7 +1,7 @@
 //! What a run counts, and the only list of metric names.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use metrics::Counter;
 
@@ -25,6 +25,8 @@ pub struct Meter {
     watermark: AtomicI64,
     /// What holds the watermark back, in words; written rarely.
     holding: Mutex<Option<String>>,
+    /// The first record that was rejected, and why.
+    rejection: OnceLock<String>,
     exported: Exported,
 }
 
@@ -69,6 +71,7 @@ impl Meter {
             rejected: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
             holding: Mutex::new(None),
+            rejection: OnceLock::new(),
             exported: Exported {
                 records_in: counter(RECORDS_IN),
                 records_out: counter(RECORDS_OUT),
@@ -100,6 +103,17 @@ impl Meter {
 
     pub(crate) fn reach(&self, watermark: i64) {
         self.watermark.fetch_max(watermark, Relaxed);
+    }
+
+    /// Keeps the sentence about the first rejected record.
+    pub(crate) fn reject(&self, sentence: impl FnOnce() -> String) {
+        self.rejection.get_or_init(sentence);
+    }
+
+    /// The first record that was rejected, and why.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&str> {
+        self.rejection.get().map(String::as_str)
     }
 
     pub(crate) fn hold(&self, reason: Option<String>) {

@@ -77,6 +77,8 @@ pub struct NodeReport {
     pub watermark: Option<i64>,
     /// What holds its watermark back, in words.
     pub holding: Option<String>,
+    /// The first record that it rejected, and why.
+    pub rejection: Option<String>,
 }
 
 /// Counts of a whole topology at one moment.
@@ -286,6 +288,7 @@ fn report(shape: &Shape, control: &Control) -> Report {
             counts: meter.counts(),
             watermark: meter.watermark(),
             holding: meter.holding(),
+            rejection: meter.rejection().map(str::to_owned),
         })
         .collect();
     Report { nodes, epoch: control.epoch.load(SeqCst), restarts: control.restarts.load(SeqCst) }

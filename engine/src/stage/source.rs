@@ -93,6 +93,11 @@ impl<S: Source> SourceInstance<S> {
         if let Some(rejected) = self.refused.finish() {
             parts.meter.add_in(rejected.len());
             parts.meter.add_rejected(rejected.len());
+            if let Some(first) = rejected.get(0) {
+                parts.meter.reject(|| {
+                    format!("{} line {}, byte {}: {}", first.origin, first.line, first.offset, first.reason)
+                });
+            }
             parts.rejected.on_batch(rejected, &mut parts.context)?;
         }
         if let Some(rows) = self.rows.finish() {
