@@ -1,0 +1,9 @@
+use headwater::prelude::*;
+
+#[derive(Record)]
+struct Pair<T> {
+    left: T,
+    right: T,
+}
+
+fn main() {}

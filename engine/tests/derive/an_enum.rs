@@ -1,0 +1,9 @@
+use headwater::prelude::*;
+
+#[derive(Record)]
+enum Shape {
+    Round,
+    Square,
+}
+
+fn main() {}
