@@ -1,5 +1,9 @@
 //! CPU time to read one bid from a line of JSON or a row of CSV into a batch, and from a file.
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "a measurement prints, and fails where it stands")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement prints, and fails where it stands"
+)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;

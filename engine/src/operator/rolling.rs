@@ -139,19 +139,64 @@ fn push<K: Key, V, O: Record>(
     Ok(rows.push(KeyedResultView { key: key.view(), value: value.view() })?)
 }
 
-/// Merges partial aggregates per key.
-pub(crate) struct RollingAggregate<T: Record, K: Key, A: Aggregate<T>> {
-    pub(crate) aggregate: A,
-    pub(crate) rolling: Rolling<K, A::Accumulator, A::Output>,
-    pub(crate) _record: std::marker::PhantomData<fn(T)>,
+/// How a batch changes the values of its keys.
+pub(crate) trait Update<T: Record, K: Key, V: Record + Clone>: Send {
+    /// Adds the rows of a batch to the state.
+    fn update(&mut self, batch: &Batch<T>, state: &mut KeyedState<K, V>) -> Result<()>;
 }
 
-impl<T: Record, K: Key, A: Aggregate<T>> Operator<Combined<T, K, A>> for RollingAggregate<T, K, A> {
-    fn on_batch(&mut self, batch: Batch<Combined<T, K, A>>, _: &mut Context) -> Result<()> {
-        let RollingAggregate { aggregate, rolling, .. } = self;
+/// Changes state by [`Update`], sends rows by [`Rolling`].
+pub(crate) struct RollingOperator<U, K: Key, V: Record + Clone, O: Record> {
+    pub(crate) update: U,
+    pub(crate) rolling: Rolling<K, V, O>,
+}
+
+impl<T, U, K, V, O> Operator<T> for RollingOperator<U, K, V, O>
+where
+    T: Record,
+    U: Update<T, K, V>,
+    K: Key,
+    V: Record + Clone,
+    O: Record,
+{
+    fn on_batch(&mut self, batch: Batch<T>, _: &mut Context) -> Result<()> {
+        let rolling = &mut self.rolling;
         rolling.meter.add_in(batch.len());
         rolling.changed = true;
-        let state = &mut rolling.state;
+        self.update.update(&batch, &mut rolling.state)?;
+        rolling.state.maintain()
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, context: &mut Context) -> Result<()> {
+        self.rolling.next.on_watermark(watermark, context)
+    }
+
+    fn on_barrier(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
+        self.rolling.on_barrier(epoch, context)
+    }
+
+    fn on_end(&mut self, context: &mut Context) -> Result<()> {
+        self.rolling.on_end(context)
+    }
+
+    fn on_idle(&mut self, context: &mut Context) -> Result<()> {
+        self.rolling.next.on_idle(context)
+    }
+
+    fn resume(&mut self, context: &mut Context) -> Result<bool> {
+        self.rolling.resume(context)
+    }
+}
+
+/// Merges partial aggregates per key.
+pub(crate) struct Merge<A>(pub(crate) A);
+
+impl<T: Record, K: Key, A: Aggregate<T>> Update<Combined<T, K, A>, K, A::Accumulator> for Merge<A> {
+    fn update(
+        &mut self,
+        batch: &Batch<Combined<T, K, A>>,
+        state: &mut KeyedState<K, A::Accumulator>,
+    ) -> Result<()> {
         if state.is_spilled() {
             let mut keys = Vec::with_capacity(batch.len());
             batch.for_each(|_, row| {
@@ -170,52 +215,28 @@ impl<T: Record, K: Key, A: Aggregate<T>> Operator<Combined<T, K, A>> for Rolling
                 A::Accumulator::from_view(partial)
             });
             if !created {
-                aggregate.merge(accumulator, partial);
+                self.0.merge(accumulator, partial);
             }
         });
-        state.maintain()
-    }
-
-    fn on_barrier(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
-        self.rolling.on_barrier(epoch, context)
-    }
-
-    fn on_end(&mut self, context: &mut Context) -> Result<()> {
-        self.rolling.on_end(context)
-    }
-
-    fn resume(&mut self, context: &mut Context) -> Result<bool> {
-        self.rolling.resume(context)
-    }
-
-    fn on_watermark(&mut self, watermark: Watermark, context: &mut Context) -> Result<()> {
-        self.rolling.next.on_watermark(watermark, context)
-    }
-
-    fn on_idle(&mut self, context: &mut Context) -> Result<()> {
-        self.rolling.next.on_idle(context)
+        Ok(())
     }
 }
 
 /// Folds the records of a key, in the order in which they arrive, into one value.
-pub(crate) struct Fold<T: Record, K: Key, V: Record + Clone, F> {
+pub(crate) struct Fold<T: Record, K: Key, V, F> {
     pub(crate) keys: Arc<dyn KeyReader<T, K>>,
     pub(crate) initial: V,
     pub(crate) fold: F,
-    pub(crate) rolling: Rolling<K, V, V>,
 }
 
-impl<T: Record, K: Key, V: Record + Clone, F> Operator<T> for Fold<T, K, V, F>
+impl<T: Record, K: Key, V: Record + Clone, F> Update<T, K, V> for Fold<T, K, V, F>
 where
     F: for<'a> FnMut(&mut V, T::View<'a>) + Send,
 {
-    fn on_batch(&mut self, batch: Batch<T>, _: &mut Context) -> Result<()> {
-        let Fold { keys, initial, fold, rolling } = self;
-        rolling.meter.add_in(batch.len());
-        rolling.changed = true;
-        let state = &mut rolling.state;
+    fn update(&mut self, batch: &Batch<T>, state: &mut KeyedState<K, V>) -> Result<()> {
+        let Fold { keys, initial, fold } = self;
         let mut outcome = Ok(());
-        keys.with_keys(&batch, &mut |keys| {
+        keys.with_keys(batch, &mut |keys| {
             if state.is_spilled() {
                 let hashed: Vec<_> = keys.iter().map(|key| (K::hash(*key), *key)).collect();
                 outcome = state.load(NAMESPACE, &hashed);
@@ -227,27 +248,6 @@ where
                 });
             }
         });
-        outcome?;
-        state.maintain()
-    }
-
-    fn on_barrier(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
-        self.rolling.on_barrier(epoch, context)
-    }
-
-    fn on_end(&mut self, context: &mut Context) -> Result<()> {
-        self.rolling.on_end(context)
-    }
-
-    fn resume(&mut self, context: &mut Context) -> Result<bool> {
-        self.rolling.resume(context)
-    }
-
-    fn on_watermark(&mut self, watermark: Watermark, context: &mut Context) -> Result<()> {
-        self.rolling.next.on_watermark(watermark, context)
-    }
-
-    fn on_idle(&mut self, context: &mut Context) -> Result<()> {
-        self.rolling.next.on_idle(context)
+        outcome
     }
 }

@@ -1,7 +1,6 @@
 //! `KeyedStream`: one running result per key, or windows.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::keys::{CombinedHashes, RecordHashes};
@@ -9,7 +8,7 @@ use super::{Name, OperatorNode, Port, Stream, WindowedStream};
 use crate::batch::{BatchBuilder, Key, Record};
 use crate::channel::Partitioning;
 use crate::operator::combine::{Combine, Combined, KeyReader, WindowRule};
-use crate::operator::rolling::{Fold, Rolling, RollingAggregate};
+use crate::operator::rolling::{Fold, Merge, Rolling, RollingOperator};
 use crate::operator::{KeyedResult, Next};
 use crate::sink::OutputMode;
 use crate::state::KeyedState;
@@ -155,7 +154,8 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
             let rolling = rolling::<K, V, V>(wiring, |value| Ok(value.clone()))?;
             let (keys, initial, fold) = (Arc::clone(&keys), initial.clone(), fold.clone());
-            Ok(Box::new(Box::new(Fold { keys, initial, fold, rolling }) as Next<T>) as Erased)
+            let update = Fold { keys, initial, fold };
+            Ok(Box::new(Box::new(RollingOperator { update, rolling }) as Next<T>) as Erased)
         }))
     }
 
@@ -170,8 +170,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         Stream::new(combined.then(node, self.by_key::<A>(), move |wiring| {
             let finish = aggregate.clone();
             let rolling = rolling(wiring, move |value| finish.finish(value))?;
-            let aggregate = aggregate.clone();
-            let operator = RollingAggregate { aggregate, rolling, _record: PhantomData };
+            let operator = RollingOperator { update: Merge(aggregate.clone()), rolling };
             Ok(Box::new(Box::new(operator) as Next<Combined<T, K, A>>) as Erased)
         }))
     }

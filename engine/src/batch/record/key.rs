@@ -94,7 +94,7 @@ pub fn subtask_of(group: KeyGroup, groups: KeyGroup, count: usize) -> usize {
 }
 
 macro_rules! integer_key {
-    ($($type:ty),+) => {
+    ($hash:expr; $($type:ty),+) => {
         $(impl Key for $type {
             type Stored = $type;
 
@@ -115,7 +115,7 @@ macro_rules! integer_key {
 
             #[inline(always)]
             fn hash(view: $type) -> KeyHash {
-                hash_u64(view as u64)
+                $hash(view)
             }
 
             #[inline(always)]
@@ -130,46 +130,10 @@ macro_rules! integer_key {
     };
 }
 
-integer_key!(u8, u16, u32, u64, i8, i16, i32, i64);
-
-macro_rules! wide_key {
-    ($($type:ty),+) => {
-        $(impl Key for $type {
-            type Stored = $type;
-
-            #[inline(always)]
-            fn store(view: $type) -> $type {
-                view
-            }
-
-            #[inline(always)]
-            fn stored_view(stored: &$type) -> $type {
-                *stored
-            }
-
-            #[inline(always)]
-            fn stored_matches(stored: &$type, view: $type) -> bool {
-                *stored == view
-            }
-
-            #[inline]
-            fn hash(view: $type) -> KeyHash {
-                hash_bytes(&view.to_le_bytes())
-            }
-
-            #[inline]
-            fn matches(&self, view: $type) -> bool {
-                *self == view
-            }
-
-            fn write_bytes(view: $type, out: &mut Vec<u8>) {
-                out.extend_from_slice(&view.to_be_bytes());
-            }
-        })+
-    };
-}
-
-wide_key!(u128, i128);
+integer_key!(hash_u64; u64);
+integer_key!(|view| hash_u64(view as u64); u8, u16, u32, i8, i16, i32, i64);
+integer_key!(|view: u128| hash_bytes(&view.to_le_bytes()); u128);
+integer_key!(|view: i128| hash_bytes(&view.to_le_bytes()); i128);
 
 impl Key for bool {
     type Stored = bool;
