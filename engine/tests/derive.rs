@@ -6,7 +6,7 @@
     reason = "helpers stand outside of test functions"
 )]
 
-use headwater::batch::{Batch, BatchBuilder, BatchError, BatchLimits, Either, Key};
+use headwater::batch::{Batch, BatchBuilder, BatchError, BatchLimits, Either, Key, group_of};
 use headwater::prelude::*;
 use proptest::prelude::*;
 
@@ -311,6 +311,32 @@ fn a_key_may_have_more_fields_than_a_tuple() {
     assert!(one.matches(one.view()) && !one.matches(other.view()));
     assert!(Wide::stored_matches(&Wide::store(one.view()), one.view()));
     assert_ne!(<Wide as Key>::hash(one.view()), <Wide as Key>::hash(other.view()));
+}
+
+/// State on disk is found by these numbers: a change here loses every key.
+#[test]
+fn hashes_and_groups_of_keys_never_change() {
+    let route = Route { from: "Ulm".to_owned(), r#as: 7, via: (true, -1) };
+    let hashes = [
+        <u64 as Key>::hash(7),
+        <i32 as Key>::hash(-1),
+        <u128 as Key>::hash(7),
+        <bool as Key>::hash(true),
+        <String as Key>::hash("Ulm"),
+        <(u64, String) as Key>::hash((7, "Ulm")),
+        <Route as Key>::hash(route.view()),
+    ];
+    let expected = [
+        9_324_454_920_402_081_455,
+        5_841_669_975_847_748_627,
+        5_175_499_747_093_961_662,
+        3_439_722_301_264_460_078,
+        14_472_968_812_612_720_274,
+        8_113_070_971_680_775_562,
+        9_528_378_263_220_864_339,
+    ];
+    assert_eq!(hashes, expected);
+    assert_eq!(hashes.map(|hash| group_of(hash, 128)), [51, 8, 105, 94, 109, 75, 29]);
 }
 
 #[test]

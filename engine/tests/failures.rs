@@ -38,9 +38,11 @@ fn two() -> EngineConfig {
     EngineConfig::default().parallelism(2)
 }
 
-/// Waits, without a clock, until something is true.
-fn until(done: impl Fn() -> bool) {
-    while !done() {
+/// Waits, without a clock, until something is true of a run; panics if that ends first.
+#[track_caller]
+fn until(running: &RunningTopology, done: impl Fn(&RunningTopology) -> bool) {
+    while !done(running) {
+        assert!(!running.is_finished() || done(running), "the run has ended");
         std::thread::yield_now();
     }
 }
@@ -197,7 +199,7 @@ fn a_panic_leaves_other_topologies_of_the_process_alone() {
         assert!(flow.build().unwrap().run(two()).is_err());
     }
     let before = other.report().records_read();
-    until(|| other.report().records_read() > before);
+    until(&other, |other| other.report().records_read() > before);
     other.stop();
     let summary = other.wait().unwrap();
     assert_eq!(out.take().iter().map(|window| window.value).sum::<u64>(), summary.records_read());
@@ -318,6 +320,26 @@ fn every_strategy_restarts_until_the_run_succeeds() {
     }
 }
 
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_restart_begins_with_empty_state_also_on_disk() {
+    let state_dir = std::env::temp_dir().join(format!("headwater-restart-{}", std::process::id()));
+    let (flow, out) = (StreamBuilder::new("job"), Collect::new());
+    flow.source("cable", Flaky { count: 60_000, ..Flaky::new(2) })
+        .key_by(|n| n % 20_000)
+        .count()
+        .output_mode(OutputMode::Append)
+        .sink("out", out.clone());
+    let restart = RestartStrategy::FixedDelay { attempts_max: 2, delay_ms: 0 };
+    let config = two().restart(restart).state_bytes_max(1 << 20).state_dir(&state_dir);
+    let summary = flow.build().unwrap().run(config).unwrap();
+    assert!(state_dir.exists(), "nothing was spilled");
+    std::fs::remove_dir_all(&state_dir).unwrap();
+    let counts = out.take();
+    assert_eq!((summary.restarts, counts.len()), (2, 20_000));
+    assert!(counts.iter().all(|count| count.value == 6));
+}
+
 #[test]
 fn a_strategy_gives_up_with_the_last_error() {
     let strategies = [
@@ -339,7 +361,7 @@ fn a_stop_ends_the_wait_between_two_attempts() {
     flow.source("cable", Flaky::new(1)).sink("out", Collect::new());
     let an_hour = RestartStrategy::FixedDelay { attempts_max: 9, delay_ms: 3_600_000 };
     let running = flow.build().unwrap().start(two().restart(an_hour)).unwrap();
-    until(|| running.report().restarts == 1);
+    until(&running, |running| running.report().restarts == 1);
     running.stop();
     assert_eq!(running.wait().unwrap().restarts, 1);
 }
@@ -347,7 +369,7 @@ fn a_stop_ends_the_wait_between_two_attempts() {
 #[test]
 fn a_stop_drains_what_was_read_and_closes_the_windows() {
     let (running, out) = endless_windows();
-    until(|| running.report().records_read() > 5_000);
+    until(&running, |running| running.report().records_read() > 5_000);
     let stopper = running.stopper();
     std::thread::spawn(move || stopper.stop()).join().unwrap();
     running.stop();
@@ -384,7 +406,7 @@ fn what_cannot_start_is_an_error_of_the_start() {
 fn instances_can_be_asked_what_they_do() {
     let (running, _) = endless_windows();
     let names = ["numbers[0]", "numbers[1]", "out[0]", "window[0]", "window[1]"];
-    until(|| running.instances() == names);
+    until(&running, |running| running.instances() == names);
     assert!(matches!(
         running.activity("numbers[1]"),
         Some(Activity::Busy | Activity::Blocked | Activity::Idle)

@@ -63,7 +63,7 @@ impl Case {
         let lines = (0..partitions)
             .map(|_| {
                 let events = partition(random, disorder_ms, has_late);
-                lines(random, &events)
+                lines_of(random, &events)
             })
             .collect();
         let others = (0..random.below(3)).map(|_| partition(random, disorder_ms, has_late)).collect();
@@ -82,6 +82,34 @@ impl Case {
             slide_ms: (random.below(size_ms as u64) as i64 + 1).max(size_ms / 20),
             config: config(random),
         }
+    }
+
+    /// A case whose state outgrows its memory: many keys, long windows, the smallest share.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn spilling(seed: u64, state_dir: std::path::PathBuf) -> Case {
+        let case = Case::new(seed);
+        let random = &mut Random::new(seed ^ 0x5b11);
+        let has_late = random.chance(2);
+        let mut events = || -> Vec<Event> {
+            let mut newest = 0;
+            let event = |_| {
+                let behind = random.below(if has_late { 5_000 } else { case.disorder_ms as u64 + 1 });
+                newest += random.below(3) as i64;
+                let label = format!("a label that is not kept inline {}", random.below(900));
+                let (key, amount) = (random.below(6_000) as u32, random.below(2_000) as i64 - 1_000);
+                Event { at: newest - behind as i64, key, amount, label }
+            };
+            (0..5_000).map(event).collect()
+        };
+        let others = vec![events()];
+        let lines = case.lines.iter().map(|_| events()).collect::<Vec<_>>();
+        let lines = lines.iter().map(|events| lines_of(random, events)).collect();
+        let mut config = case.config.clone();
+        config.state_bytes_max = 1 << 20;
+        config.state_dir = Some(state_dir);
+        config.batch.rows_max = config.batch.rows_max.max(64);
+        let (size_ms, slide_ms, tumbling_ms) = (1_000, 350, 1_500);
+        Case { lines, others, has_late, size_ms, slide_ms, tumbling_ms, config, ..case }
     }
 
     /// Which records are late depends on the records alone, not on how partitions interleave.
@@ -115,7 +143,7 @@ fn partition(random: &mut Random, disorder_ms: i64, has_late: bool) -> Vec<Event
         .collect()
 }
 
-fn lines(random: &mut Random, events: &[Event]) -> Vec<String> {
+fn lines_of(random: &mut Random, events: &[Event]) -> Vec<String> {
     let mut lines = Vec::new();
     for event in events {
         if random.chance(20) {

@@ -75,6 +75,21 @@ fn all_drivers_agree_with_loops_over_the_records_second_half() {
     check_seeds(500..1000);
 }
 
+#[cfg(feature = "rocksdb")]
+#[test]
+fn state_that_outgrows_its_memory_gives_the_same_results() {
+    for seed in 0..2 {
+        let state_dir =
+            std::env::temp_dir().join(format!("headwater-spilling-{}-{seed}", std::process::id()));
+        let case = Case::spilling(seed, state_dir.clone());
+        model::check(&case, &flow::simulated(&case).0);
+        assert!(state_dir.exists(), "seed {seed}: nothing was spilled");
+        std::fs::remove_dir_all(&state_dir).unwrap();
+        model::check(&case, &flow::on_threads(&case));
+        std::fs::remove_dir_all(&state_dir).unwrap();
+    }
+}
+
 #[test]
 fn the_cases_cover_what_they_are_meant_to() {
     let cases: Vec<Case> = (0..1000).map(Case::new).collect();
