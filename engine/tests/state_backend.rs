@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use headwater::batch::Record;
+#[cfg(feature = "rocksdb")]
 use headwater::batch::{Key, group_of};
 use headwater::state::{Changes, Envelope, KeyedState, MemoryBackend, StateBackend, state_key, state_prefix};
 
