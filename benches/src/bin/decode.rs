@@ -1,4 +1,6 @@
 //! CPU time to read one bid from a line of JSON or a row of CSV into a batch, and from a file.
+//!
+//! `cargo run --release -p benches --bin decode`
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
@@ -7,7 +9,10 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::path::Path;
 
+use benches::machine::Circumstances;
+use benches::meter::{median, thread_cpu_ns, verdict};
 use bumpalo::Bump;
 use headwater::batch::{BatchBuilder, BatchLimits};
 use headwater::prelude::*;
@@ -61,15 +66,9 @@ fn bid(index: u64) -> Bid {
     }
 }
 
-/// CPU time of this thread in nanoseconds.
-fn thread_cpu_ns() -> u64 {
-    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    statistics.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or_default()
-}
-
-/// Prints the median CPU time per row of a few rounds.
-fn measured(name: &str, bytes: usize, mut round: impl FnMut() -> u64) {
-    let mut times: Vec<f64> = (0..ROUNDS)
+/// Prints the median CPU time per row of a few rounds, beside its target if it has one.
+fn measured(name: &str, bytes: usize, target: Option<f64>, mut round: impl FnMut() -> u64) {
+    let times: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let start = thread_cpu_ns();
             let rows = round();
@@ -77,9 +76,10 @@ fn measured(name: &str, bytes: usize, mut round: impl FnMut() -> u64) {
             (thread_cpu_ns() - start) as f64 / ROWS as f64
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    let mean_bytes = bytes as f64 / ROWS as f64;
-    println!("{name:<28} {:>7.1} ns/row {:>7.1} min {mean_bytes:>7.1} B/row", times[ROUNDS / 2], times[0]);
+    let (least, ns) = (times.iter().copied().fold(f64::INFINITY, f64::min), median(times));
+    let bytes = bytes as f64 / ROWS as f64;
+    let target = target.map(|target| verdict(ns, target, true)).unwrap_or_default();
+    println!("{name:<20} {ns:>7.1} ns/row, least {least:>7.1}, {bytes:>6.1} B/row   {target}");
 }
 
 /// Decodes every line into batches of the default size.
@@ -121,6 +121,7 @@ fn read<S: Source>(source: &S) -> u64 {
 }
 
 fn main() {
+    println!("{}; medians of {ROUNDS} rounds\n", Circumstances::now(Path::new(".")));
     let (mut json, mut csv) = (Vec::new(), Vec::new());
     for index in 0..ROWS {
         let bid = bid(index);
@@ -130,20 +131,20 @@ fn main() {
     let (json, csv) = (String::from_utf8(json).expect("text"), String::from_utf8(csv).expect("text"));
 
     let mut keys = JsonKeys::default();
-    measured("json line -> batch", json.len(), || {
+    measured("json line -> batch", json.len(), Some(200.0), || {
         decoded(&json, |line, arena, builder| {
             builder.push(decode_json_line::<Bid>(line, arena, &mut keys).expect("a bid")).expect("room");
         })
     });
     let mut columns = CsvColumns::declared::<Bid>(b',').expect("columns");
-    measured("csv row -> batch", csv.len(), || {
+    measured("csv row -> batch", csv.len(), None, || {
         decoded(&csv, |row, arena, builder| {
             builder.push(decode_csv_row::<Bid>(row, &mut columns, arena).expect("a bid")).expect("room");
         })
     });
     let mut out = Vec::new();
     let bids: Vec<Bid> = (0..ROWS).map(bid).collect();
-    measured("bid -> json line", json.len(), || {
+    measured("bid -> json line", json.len(), None, || {
         bids.iter().for_each(|bid| {
             out.clear();
             encode_json_line::<Bid>(bid.view(), &mut out);
@@ -151,7 +152,7 @@ fn main() {
         });
         ROWS
     });
-    measured("bid -> csv row", csv.len(), || {
+    measured("bid -> csv row", csv.len(), None, || {
         bids.iter().for_each(|bid| {
             out.clear();
             encode_csv_row::<Bid>(bid.view(), b',', &mut out);
@@ -164,8 +165,8 @@ fn main() {
     let (json_path, csv_path) = (folder.join("bids.jsonl"), folder.join("bids.csv"));
     std::fs::write(&json_path, &json).expect("written");
     std::fs::write(&csv_path, &csv).expect("written");
-    measured("json file -> batch", json.len(), || read(&JsonLines::<Bid>::new(&json_path)));
-    measured("csv file -> batch", csv.len(), || read(&CsvFile::<Bid>::new(&csv_path).header(false)));
-    measured("text file -> batch", json.len(), || read(&TextFile::new(&json_path)));
+    measured("json file -> batch", json.len(), None, || read(&JsonLines::<Bid>::new(&json_path)));
+    measured("csv file -> batch", csv.len(), None, || read(&CsvFile::<Bid>::new(&csv_path).header(false)));
+    measured("text file -> batch", json.len(), None, || read(&TextFile::new(&json_path)));
     std::fs::remove_dir_all(&folder).expect("removed");
 }

@@ -175,15 +175,14 @@ fn measure(options: &Options, bytes_per_key: f64) -> Result<bool> {
 
     let (base, base_cpu) = (resident_bytes(), process_cpu_ns());
     let running = topology.start(config)?;
-    let mut cpu = base_cpu;
     while !running.wait_for(Duration::from_millis(200)) {
-        cpu = process_cpu_ns();
         if options.watch {
             let (read, now) = (running.report().records_read(), resident_bytes());
             eprintln!("{read:>12} read {:>8.1} MiB resident over base", mib(now.saturating_sub(base)));
         }
     }
     let summary = running.wait()?;
+    let cpu = process_cpu_ns() - base_cpu;
     let peak = resident_peak_bytes().saturating_sub(base);
 
     let (limit, events) = (budget / 5 * 6, keys * options.passes);
@@ -198,7 +197,7 @@ fn measure(options: &Options, bytes_per_key: f64) -> Result<bool> {
     println!("process before      {:>10.1} MiB resident", mib(base));
     println!("peak resident       {:>10.1} MiB above that", mib(peak));
     println!("budget + 20 %       {:>10.1} MiB: {}", mib(limit), if kept { "kept" } else { "EXCEEDED" });
-    println!("CPU                 {:>10.2} us per record", (cpu - base_cpu) as f64 / 1e3 / events as f64);
+    println!("CPU                 {:>10.2} us per record", cpu as f64 / 1e3 / events as f64);
     println!(
         "result              {:>10} keys, {} wrong rows, {} rows of {} records, {} late: {}",
         checked.count(),
