@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater::Result;
-use headwater::batch::{Batch, Record};
-use headwater::sink::{Sink, SinkWriter, Subtask};
+use headwater::batch::{Batch, BatchBuilder, BatchLimits, Record};
+use headwater::sink::{Cut, Delivery, Sink, SinkWriter, Staged, Subtask};
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 use headwater::time::Epoch;
 
@@ -145,29 +145,30 @@ impl<T> fmt::Debug for Collect<T> {
 
 impl<T: Record> Sink<T> for Collect<T> {
     fn open(&self, _: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
-        Ok(Box::new(Writer { held: Vec::new(), rows: self.clone() }))
+        let limits = BatchLimits { rows_max: usize::MAX, bytes_max: usize::MAX };
+        Ok(Box::new(Writer { held: BatchBuilder::new(limits), rows: self.clone() }))
     }
 }
 
-struct Writer<T> {
-    /// Rows of the epoch that is not complete yet.
-    held: Vec<T>,
+struct Writer<T: Record> {
+    held: BatchBuilder<T>,
     rows: Collect<T>,
 }
 
 impl<T: Record> SinkWriter<T> for Writer<T> {
     fn write(&mut self, batch: &Batch<T>) -> Result<()> {
-        self.held.extend(batch.iter().map(T::from_view));
-        Ok(())
+        Ok(batch.iter().try_for_each(|view| self.held.push(view))?)
     }
 
-    fn commit(&mut self, _: Epoch) -> Result<()> {
-        self.rows.lock().append(&mut self.held);
-        Ok(())
+    fn prepare(&mut self, _: Cut) -> Result<Staged> {
+        Ok(self.held.finish().map_or(Staged::nothing(), |batch| Staged::bytes(batch.bytes().to_vec())))
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.rows.lock().append(&mut self.held);
-        Ok(())
+    fn commit(&mut self, _: Epoch, staged: &Staged) -> Result<Delivery> {
+        if !staged.is_nothing() {
+            let batch = Batch::<T>::from_bytes(staged.as_bytes())?;
+            self.rows.lock().extend(batch.iter().map(T::from_view));
+        }
+        Ok(Delivery::Final)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use headwater::batch::{Batch, BatchBuilder, BatchLimits};
 use headwater::prelude::*;
 use headwater::sink::{Sink, SinkWriter, Subtask};
-use headwater::time::Epoch;
+use headwater::testing::commit_epoch;
 use headwater_connectors::Console;
 
 /// A writer that the test can read.
@@ -71,7 +71,7 @@ fn printed<T: Record>(console: Console, rows: &[T]) -> String {
     let screen = Screen::default();
     let mut writer = open(&console.to(screen.clone()));
     writer.write(&batch(rows)).unwrap();
-    writer.commit(Epoch(1)).unwrap();
+    commit_epoch(&mut *writer, 1, false).unwrap();
     screen.take()
 }
 
@@ -153,13 +153,13 @@ fn rows_are_held_until_their_epoch_is_complete_and_empty_epochs_are_not_printed(
     writer.write(&batch(&[1_u64])).unwrap();
     writer.write(&batch(&[2_u64])).unwrap();
     assert_eq!(screen.take(), "");
-    writer.commit(Epoch(7)).unwrap();
+    commit_epoch(&mut *writer, 7, false).unwrap();
     let text = screen.take();
     assert!(text.contains("Batch: 0\n") && text.contains("|    1|\n|    2|\n"), "{text}");
-    writer.commit(Epoch(8)).unwrap();
+    commit_epoch(&mut *writer, 8, false).unwrap();
     assert_eq!(screen.take(), "");
     writer.write(&batch(&[3_u64])).unwrap();
-    writer.finish().unwrap();
+    commit_epoch(&mut *writer, 99, true).unwrap();
     let text = screen.take();
     assert!(text.contains("Batch: 1\n") && !text.contains("|    2|"), "{text}");
 }
@@ -179,7 +179,7 @@ fn the_names_of_csv_columns_are_printed_once() {
     let mut writer = open(&Console::csv().to(screen.clone()));
     for row in 0..2_u64 {
         writer.write(&batch(&[row])).unwrap();
-        writer.commit(Epoch(row)).unwrap();
+        commit_epoch(&mut *writer, row, false).unwrap();
     }
     assert_eq!(screen.take(), "value\n0\n1\n");
 }
@@ -200,7 +200,7 @@ fn a_closed_pipe_is_an_error_and_not_a_panic() {
     for console in [Console::table(), Console::json(), Console::csv()] {
         let mut writer = open(&console.to(Closed));
         writer.write(&batch(&[1_u64])).unwrap();
-        let error = writer.commit(Epoch(0)).unwrap_err().to_string();
+        let error = commit_epoch(&mut *writer, 0, false).unwrap_err().to_string();
         assert!(error.contains("standard output was closed"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use headwater::batch::{Batch, BatchBuilder, BatchLimits};
 use headwater::prelude::*;
 use headwater::sink::{Sink, SinkParallelism, SinkWriter, Subtask};
-use headwater::time::Epoch;
+use headwater::testing::commit_epoch;
 use headwater_connectors::{CsvSink, JsonLinesSink};
 
 #[derive(Record, Clone)]
@@ -37,8 +37,8 @@ fn open(sink: &impl Sink<Reading>) -> Result<Box<dyn SinkWriter<Reading>>> {
 fn write_all(sink: &impl Sink<Reading>) {
     let mut writer = open(sink).unwrap();
     writer.write(&readings()).unwrap();
-    writer.commit(Epoch(1)).unwrap();
-    writer.finish().unwrap();
+    commit_epoch(&mut *writer, 1, false).unwrap();
+    commit_epoch(&mut *writer, 99, true).unwrap();
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -59,12 +59,12 @@ fn a_file_has_its_name_only_when_it_is_complete() {
     let path = directory.path().join("deep/er/out.jsonl");
     let mut writer = open(&JsonLinesSink::new(&path)).unwrap();
     writer.write(&readings()).unwrap();
-    writer.commit(Epoch(1)).unwrap();
+    commit_epoch(&mut *writer, 1, false).unwrap();
     assert_eq!(names(path.parent().unwrap()), ["out.jsonl.part"]);
-    writer.finish().unwrap();
+    commit_epoch(&mut *writer, 99, true).unwrap();
     assert_eq!(names(path.parent().unwrap()), ["out.jsonl"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), JSON);
-    writer.finish().unwrap();
+    commit_epoch(&mut *writer, 99, true).unwrap();
     assert!(writer.write(&readings()).is_err(), "a complete file does not grow");
     assert_eq!(fs::read_to_string(&path).unwrap(), JSON);
 }
@@ -99,7 +99,7 @@ fn an_unfinished_run_leaves_its_part_and_the_older_file() {
 fn an_input_without_rows_gives_a_file_without_rows() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("out.csv");
-    open(&CsvSink::new(&path)).unwrap().finish().unwrap();
+    commit_epoch(&mut *open(&CsvSink::new(&path)).unwrap(), 1, true).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "sensor,value,note\n");
 }
 

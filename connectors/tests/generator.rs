@@ -7,7 +7,8 @@ use headwater::batch::{BatchBuilder, BatchLimits};
 use headwater::prelude::*;
 use headwater::sink::{Sink, Subtask};
 use headwater::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
-use headwater::time::{Clock, Epoch};
+use headwater::testing::commit_epoch;
+use headwater::time::Clock;
 use headwater_connectors::{Collect, Generator, MemorySource, Rate, SourceExt};
 
 /// A clock that goes when it is told to.
@@ -175,10 +176,10 @@ fn collected_rows_appear_when_their_epoch_is_complete() {
     let mut writer = open();
     writer.write(&batch).unwrap();
     assert!(rows.lock().is_empty());
-    writer.commit(Epoch(1)).unwrap();
+    commit_epoch(&mut *writer, 1, false).unwrap();
     assert_eq!(*rows.lock(), [7]);
     writer.write(&batch).unwrap();
-    writer.finish().unwrap();
+    commit_epoch(&mut *writer, 99, true).unwrap();
     assert_eq!(rows.take(), [7, 7]);
     assert!(rows.take().is_empty());
 }

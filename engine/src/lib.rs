@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 0 | [`batch`], [`time`], [`telemetry`] |
 //! | 1 | [`error`], [`message`] |
-//! | 2 | [`channel`], [`state`] |
+//! | 2 | [`channel`], `epoch`, [`state`] |
 //! | 3 | [`window`], [`config`] |
 //! | 4 | [`source`], [`sink`], [`operator`] |
 //! | 5 | `stage`: step-driven instances |
@@ -31,6 +31,7 @@ pub mod channel;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+mod epoch;
 pub mod error;
 pub mod message;
 pub mod operator;

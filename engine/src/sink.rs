@@ -68,28 +68,97 @@ pub trait Sink<T: Record>: Send + Sync + 'static {
     fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>>;
 }
 
-/// Writes the share of one subtask of a [`Sink`].
+/// Where the rows of one epoch end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The epoch that ends here.
+    pub epoch: Epoch,
+    /// The input has ended: no row follows.
+    pub is_last: bool,
+    /// Milliseconds of the run's monotonic clock, for what goes by age.
+    pub now_ms: u64,
+}
+
+/// What a sink needs to make the rows of one epoch visible, in bytes of its own choice. It is committed
+/// with the epoch: after a crash it is there again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Staged(Vec<u8>);
+
+impl Staged {
+    /// Nothing is to be done for this epoch.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Staged::default()
+    }
+
+    /// Bytes: the rows themselves, or where they have been put.
+    #[must_use]
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Staged(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// True when nothing is to be done.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// How far the output of an epoch is on its way when [`SinkWriter::commit`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It survives whatever happens; the staged output may be forgotten.
+    Final,
+    /// After a crash it must be committed again, from the staged output that the log keeps until then.
+    Pending,
+}
+
+/// Writes the share of one subtask of a [`Sink`], in two phases.
+///
+/// The legal order of calls: `recover? (write* prepare)*`, and `commit` for each epoch that was prepared,
+/// in order, once the epoch is durable for the whole topology: between two other calls, later.
+///
+/// Exactly-once needs two things: what `prepare` returns, with what it has synced elsewhere, is enough to
+/// make the rows visible after a crash; and `commit` may be called again for the same epoch, also by
+/// another process, and changes nothing then.
 pub trait SinkWriter<T: Record>: Send {
-    /// Takes the rows of one batch.
+    /// Takes the rows of one batch. They must not be seen before their epoch is committed; a sink that
+    /// shows them at once is at-least-once.
     ///
     /// # Errors
     /// The target cannot be written.
     fn write(&mut self, batch: &Batch<T>) -> Result<()>;
 
-    /// Everything written so far belongs to `epoch` or earlier, and that epoch is complete.
+    /// Ends the epoch: gives what is needed to show the rows written since the last call.
     ///
     /// # Errors
     /// The target cannot be written.
-    fn commit(&mut self, _epoch: Epoch) -> Result<()> {
-        Ok(())
+    fn prepare(&mut self, _cut: Cut) -> Result<Staged> {
+        Ok(Staged::nothing())
     }
 
-    /// The input has ended: publish what is still held back under its final name.
+    /// Shows the rows of an epoch, which is durable; does nothing when they are shown already.
     ///
     /// # Errors
-    /// The target cannot be written.
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
+    /// The target cannot be written, or somebody else wrote there.
+    fn commit(&mut self, _epoch: Epoch, _staged: &Staged) -> Result<Delivery> {
+        Ok(Delivery::Final)
+    }
+
+    /// The run goes on behind the last of these epochs: shows what an earlier run had committed and may
+    /// not have shown. Called once, before anything is written, with every epoch whose delivery was not
+    /// final, ascending, and always with the last, which may be final.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    fn recover(&mut self, epochs: Vec<(Epoch, Staged)>) -> Result<Delivery> {
+        epochs.iter().try_fold(Delivery::Final, |_, (epoch, staged)| self.commit(*epoch, staged))
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) const RECORDS_REJECTED: &str = "headwater_rejected_records_total";
 pub(crate) const EPOCHS: &str = "headwater_epochs_total";
 pub(crate) const RESTARTS: &str = "headwater_restarts_total";
 
-/// Counts of one node, summed over its instances; written once per batch. The same counts go to the
-/// recorder of the `metrics` crate, if the program has installed one.
+/// Counts of one instance of a node; written once per batch. The same counts go to the recorder of the
+/// `metrics` crate, if the program has installed one.
 #[derive(Debug)]
 pub struct Meter {
     records_in: AtomicU64,
@@ -44,8 +44,27 @@ impl std::fmt::Debug for Exported {
     }
 }
 
+impl std::ops::Add for Counts {
+    type Output = Counts;
+
+    fn add(self, other: Counts) -> Counts {
+        Counts {
+            records_in: self.records_in + other.records_in,
+            records_out: self.records_out + other.records_out,
+            late: self.late + other.late,
+            rejected: self.rejected + other.rejected,
+        }
+    }
+}
+
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Counts>>(counts: I) -> Counts {
+        counts.fold(Counts::default(), |sum, counts| sum + counts)
+    }
+}
+
 /// A reading of a [`Meter`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, headwater_derive::Record)]
 pub struct Counts {
     /// Records taken; for a source, records read, rejected ones included.
     pub records_in: u64,
@@ -58,17 +77,17 @@ pub struct Counts {
 }
 
 impl Meter {
-    /// The counts of a node of a topology.
-    pub(crate) fn shared(topology: &str, operator: &str) -> Arc<Meter> {
+    /// The counts of an instance of a node, which go on from those of an earlier run.
+    pub(crate) fn shared(topology: &str, operator: &str, before: Counts) -> Arc<Meter> {
         let counter = |name: &'static str| {
             let (topology, operator) = (topology.to_owned(), operator.to_owned());
             metrics::counter!(name, "topology" => topology, "operator" => operator)
         };
         Arc::new(Meter {
-            records_in: AtomicU64::new(0),
-            records_out: AtomicU64::new(0),
-            late: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
+            records_in: AtomicU64::new(before.records_in),
+            records_out: AtomicU64::new(before.records_out),
+            late: AtomicU64::new(before.late),
+            rejected: AtomicU64::new(before.rejected),
             watermark: AtomicI64::new(i64::MIN),
             holding: Mutex::new(None),
             rejection: OnceLock::new(),

@@ -14,7 +14,7 @@ use headwater::batch::Batch;
 use headwater::config::RestartStrategy;
 use headwater::prelude::*;
 use headwater::runtime::{Activity, RunningTopology};
-use headwater::sink::{Sink, SinkWriter, Subtask};
+use headwater::sink::{Cut, Delivery, Staged, Sink, SinkWriter, Subtask};
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 use headwater::testing::{Simulation, TestDriver};
 use headwater::time::Epoch;
@@ -133,13 +133,13 @@ impl<T: Record> SinkWriter<T> for Writer {
         }
     }
 
-    fn commit(&mut self, _: Epoch) -> Result<()> {
-        Ok(())
+    fn prepare(&mut self, cut: Cut) -> Result<Staged> {
+        Ok(Staged::bytes(vec![u8::from(cut.is_last)]))
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.0.finished.fetch_add(1, SeqCst);
-        Ok(())
+    fn commit(&mut self, _: Epoch, staged: &Staged) -> Result<Delivery> {
+        self.0.finished.fetch_add(u64::from(staged.as_bytes()[0]), SeqCst);
+        Ok(Delivery::Final)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use headwater::batch::Batch;
 use headwater::prelude::*;
-use headwater::sink::{Sink, SinkWriter, Subtask};
+use headwater::sink::{Cut, Staged, Sink, SinkWriter, Subtask};
 use headwater::testing::{Simulation, TestDriver, TestInput, TestOutput, TestRun};
 use headwater::time::Epoch;
 use headwater_connectors::{Collect, Generator, MemorySource};
@@ -381,9 +381,9 @@ impl SinkWriter<(u8, u64)> for CutWriter {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch) -> Result<()> {
-        self.cuts.lock().unwrap().push((epoch, self.seen));
-        Ok(())
+    fn prepare(&mut self, cut: Cut) -> Result<Staged> {
+        self.cuts.lock().unwrap().push((cut.epoch, self.seen));
+        Ok(Staged::nothing())
     }
 }
 

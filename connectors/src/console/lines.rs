@@ -2,7 +2,7 @@
 
 use headwater::Result;
 use headwater::batch::{Batch, Record};
-use headwater::sink::SinkWriter;
+use headwater::sink::{Cut, Delivery, SinkWriter, Staged};
 use headwater::time::Epoch;
 
 use super::{Console, Format};
@@ -34,11 +34,6 @@ impl LineWriter {
         self.text.clear();
         printed
     }
-
-    fn end_epoch(&mut self) -> Result<()> {
-        self.rows = 0;
-        self.print()
-    }
 }
 
 impl<T: Record> SinkWriter<T> for LineWriter {
@@ -60,11 +55,12 @@ impl<T: Record> SinkWriter<T> for LineWriter {
         Ok(())
     }
 
-    fn commit(&mut self, _: Epoch) -> Result<()> {
-        self.end_epoch()
+    fn prepare(&mut self, _: Cut) -> Result<Staged> {
+        self.rows = 0;
+        Ok(Staged::bytes(std::mem::take(&mut self.text)))
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.end_epoch()
+    fn commit(&mut self, _: Epoch, staged: &Staged) -> Result<Delivery> {
+        self.console.terminal.show(staged)
     }
 }

@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use headwater::batch::Record;
-use headwater::sink::{Sink, SinkWriter, Subtask, with_clear_terminal};
+use headwater::sink::{Delivery, Sink, SinkWriter, Staged, Subtask, with_clear_terminal};
 use headwater::{Error, Result};
 
 use self::lines::LineWriter;
@@ -182,6 +182,14 @@ impl<T: Record> Sink<T> for Console {
 struct Terminal(Arc<Mutex<dyn Write + Send>>);
 
 impl Terminal {
+    /// Prints what an epoch has kept. A terminal cannot tell what it has shown: it is at-least-once.
+    fn show(&self, staged: &Staged) -> Result<Delivery> {
+        if !staged.is_nothing() {
+            self.print(staged.as_bytes())?;
+        }
+        Ok(Delivery::Final)
+    }
+
     /// Prints in one piece, so that two consoles do not mix their lines.
     fn print(&self, text: &[u8]) -> Result<()> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);

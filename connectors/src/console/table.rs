@@ -6,7 +6,7 @@ use std::iter::repeat_n;
 
 use headwater::Result;
 use headwater::batch::{Batch, Record};
-use headwater::sink::SinkWriter;
+use headwater::sink::{Cut, Delivery, SinkWriter, Staged};
 use headwater::time::Epoch;
 use unicode_width::UnicodeWidthStr;
 
@@ -68,7 +68,7 @@ impl TableWriter {
         }
     }
 
-    fn print(&mut self) -> Result<()> {
+    fn render(&mut self) -> String {
         let align = if self.console.truncate == 0 { Align::Left } else { Align::Right };
         let mut text = String::new();
         for (window, mut table) in std::mem::take(&mut self.tables) {
@@ -92,7 +92,7 @@ impl TableWriter {
             }
             text.push('\n');
         }
-        if text.is_empty() { Ok(()) } else { self.console.terminal.print(text.as_bytes()) }
+        text
     }
 }
 
@@ -119,12 +119,12 @@ impl<T: Record> SinkWriter<T> for TableWriter {
         Ok(())
     }
 
-    fn commit(&mut self, _: Epoch) -> Result<()> {
-        self.print()
+    fn prepare(&mut self, _: Cut) -> Result<Staged> {
+        Ok(Staged::bytes(self.render().into_bytes()))
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.print()
+    fn commit(&mut self, _: Epoch, staged: &Staged) -> Result<Delivery> {
+        self.console.terminal.show(staged)
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! 1. `input_gate`: many receivers as one: lowest watermark, barrier alignment
 //! 2. `router`: one sender to many: forward, hash by key group, broadcast, rebalance
+//! 3. `work`: a queue between two threads of the control plane, which may wait
 //!
-//! Bounded in messages, rows and bytes. Neither side ever waits: a sender is told that the channel is
+//! Bounded in messages, rows and bytes. Neither side of a data channel ever waits: a sender is told that the channel is
 //! full, a receiver that it is empty, and the other side wakes it. The one home of crossbeam.
 
 mod input_gate;
 mod router;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -19,6 +21,7 @@ use crate::message::Message;
 
 pub(crate) use self::input_gate::{Arrival, InputGate};
 pub(crate) use self::router::{KeyExtractor, Partitioning, Router, RouterLimits};
+pub(crate) use self::work::{WorkReceiver, WorkSender, work_queue};
 
 /// Wakes the stage instance on the other side of a channel; shared by all channels of an instance.
 pub(crate) type InstanceWaker = Arc<AtomicWaker>;

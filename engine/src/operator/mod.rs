@@ -20,6 +20,7 @@ pub(crate) mod window;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Record};
+use crate::epoch::Journal;
 use crate::error::Result;
 use crate::time::{Clock, Epoch, Watermark};
 
@@ -46,19 +47,22 @@ pub(crate) struct Context {
     pub(crate) partitions: Vec<PartitionStatus>,
     /// Their names; empty behind an exchange.
     pub(crate) partition_names: Vec<String>,
+    /// The input of the instance has ended.
+    pub(crate) ended: bool,
+    /// What is said about the epoch whose barrier is passing.
+    pub(crate) journal: Journal,
 }
 
 impl Context {
     /// The context of a source instance.
-    pub(crate) fn of_source(clock: Arc<dyn Clock>, partition_names: Vec<String>) -> Self {
+    pub(crate) fn of_source(clock: Arc<dyn Clock>, partition_names: Vec<String>, journal: Journal) -> Self {
         let partitions = vec![PartitionStatus::Active; partition_names.len()];
-        Context { clock, partition: 0, partitions, partition_names }
+        Context { clock, partition: 0, partitions, partition_names, ended: false, journal }
     }
 
     /// The context of an instance behind an exchange.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let partitions = vec![PartitionStatus::Active];
-        Context { clock, partition: 0, partitions, partition_names: Vec::new() }
+    pub(crate) fn new(clock: Arc<dyn Clock>, journal: Journal) -> Self {
+        Context { partitions: vec![PartitionStatus::Active], ..Context::of_source(clock, Vec::new(), journal) }
     }
 }
 

@@ -97,7 +97,7 @@ impl Handler<Stop> for StageActor {
     }
 }
 
-/// Starts an epoch at a source.
+/// Tells a source that the board asks for an epoch.
 pub(crate) struct Inject(pub(crate) Epoch);
 
 impl Message for Inject {
@@ -108,7 +108,7 @@ impl Handler<Inject> for StageActor {
     type Result = ();
 
     fn handle(&mut self, Inject(epoch): Inject, _: &mut Context<Self>) {
-        self.instance.inject(epoch);
+        tracing::trace!(instance = self.label, %epoch, "an epoch was asked for");
         self.instance.waker().wake();
     }
 }

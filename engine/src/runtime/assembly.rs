@@ -7,13 +7,15 @@ use super::plan::Plan;
 use super::state_home::StateHome;
 use crate::channel::{InstanceWaker, RouterLimits};
 use crate::config::EngineConfig;
+use crate::epoch::{Journal, Restored};
 use crate::error::{Error, Result};
 use crate::operator::Context;
+use crate::operator::output::OnCommit;
 use crate::sink::{OutputMode, Subtask};
-use crate::stage::{EpochBoard, Frame, Output, StageInstance};
+use crate::stage::{Commits, EpochBoard, Frame, Output, StageInstance};
 use crate::state::StateBackend;
 use crate::telemetry::Meter;
-use crate::time::Clock;
+use crate::time::{Clock, Epoch};
 use crate::topology::{Erased, Graph, Maker, NodeId, NodeKind, Topology, Wiring};
 
 /// An instance and where it belongs.
@@ -28,8 +30,24 @@ pub(crate) struct Slot {
 pub(crate) struct Assembled {
     pub(crate) slots: Vec<Slot>,
     pub(crate) board: Arc<EpochBoard>,
-    /// Counts by node, in the order of the topology.
-    pub(crate) meters: Vec<Arc<Meter>>,
+    /// Counts of the instances of each node, in the order of the topology.
+    pub(crate) meters: Meters,
+    /// The last epoch of an earlier run.
+    pub(crate) before: Epoch,
+}
+
+/// Counts of the instances of each node.
+pub(crate) type Meters = Vec<Vec<Arc<Meter>>>;
+
+/// Where a run begins.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning {
+    /// What instances say about an epoch is kept.
+    pub(crate) is_durable: bool,
+    /// The last epoch of an earlier run; 0 when there is none.
+    pub(crate) epoch: Epoch,
+    /// What that epoch says about each node, by name.
+    pub(crate) nodes: HashMap<String, Arc<Restored>>,
 }
 
 /// Both ends of the channels of an edge that are not yet built into an instance.
@@ -40,6 +58,7 @@ struct Ends {
 }
 
 struct Assembly<'a> {
+    topology: &'a str,
     graph: &'a Graph,
     plan: Plan,
     config: &'a EngineConfig,
@@ -47,7 +66,8 @@ struct Assembly<'a> {
     board: Arc<EpochBoard>,
     wakers: Vec<Vec<InstanceWaker>>,
     ends: Vec<Ends>,
-    meters: Vec<Arc<Meter>>,
+    beginning: &'a Beginning,
+    meters: Meters,
     partitions: HashMap<NodeId, Vec<String>>,
     state: StateHome,
     // The instance being made.
@@ -56,6 +76,8 @@ struct Assembly<'a> {
     index: usize,
     node: NodeId,
     outputs: Vec<Arc<Mutex<dyn Output>>>,
+    commits: Commits,
+    own_meters: Vec<(String, Arc<Meter>)>,
 }
 
 /// Makes all instances of a topology.
@@ -66,6 +88,7 @@ pub(crate) fn assemble(
     topology: &Topology,
     config: &EngineConfig,
     clock: Arc<dyn Clock>,
+    beginning: &Beginning,
 ) -> Result<Assembled> {
     config.validate()?;
     let graph = &topology.graph;
@@ -76,20 +99,21 @@ pub(crate) fn assemble(
         }
     }
     let plan = Plan::new(graph, config, &partitions);
-    let count = plan.stages.iter().map(|stage| stage.parallelism).sum();
+    let wakers: Vec<Vec<InstanceWaker>> = plan
+        .stages
+        .iter()
+        .map(|stage| (0..stage.parallelism).map(|_| InstanceWaker::default()).collect())
+        .collect();
     let stateful = graph.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Aggregate(_))).count();
     let mut assembly = Assembly {
         graph,
         config,
         clock,
-        board: EpochBoard::new(count),
-        wakers: plan
-            .stages
-            .iter()
-            .map(|stage| (0..stage.parallelism).map(|_| InstanceWaker::default()).collect())
-            .collect(),
+        beginning,
+        board: EpochBoard::new(wakers.concat(), beginning.epoch),
+        wakers,
         ends: graph.edges.iter().map(|_| Ends::default()).collect(),
-        meters: graph.nodes.iter().map(|node| Meter::shared(topology.name(), &node.name)).collect(),
+        meters: vec![Vec::new(); graph.nodes.len()],
         partitions,
         state: StateHome::new(config, stateful * config.parallelism),
         plan,
@@ -98,10 +122,14 @@ pub(crate) fn assemble(
         index: 0,
         node: 0,
         outputs: Vec::new(),
+        commits: Vec::new(),
+        own_meters: Vec::new(),
+        topology: topology.name(),
     };
     assembly.connect();
     let slots = assembly.instances()?;
-    Ok(Assembled { slots, board: assembly.board, meters: assembly.meters })
+    let Assembly { board, meters, .. } = assembly;
+    Ok(Assembled { slots, board, meters, before: beginning.epoch })
 }
 
 impl Assembly<'_> {
@@ -129,6 +157,8 @@ impl Assembly<'_> {
                 self.subtask = subtask;
                 self.index = slots.len();
                 self.outputs.clear();
+                self.commits.clear();
+                self.own_meters.clear();
                 let head = self.plan.stages[stage].head;
                 let instance = self.instance(head)?;
                 let label = format!("{}[{subtask}]", self.graph.nodes[head].name);
@@ -155,7 +185,7 @@ impl Assembly<'_> {
                     .first()
                     .map(|edge| &graph.edges[*edge].factory)
                     .ok_or_else(|| Error::failed("an operator without an input"))?;
-                let context = Context::new(Arc::clone(&self.clock));
+                let context = Context::new(Arc::clone(&self.clock), self.journal());
                 factory.instance(receivers, chain, context, self.frame())
             }
         }
@@ -186,8 +216,29 @@ impl Wiring for Assembly<'_> {
         }
     }
 
-    fn meter(&self) -> Arc<Meter> {
-        Arc::clone(&self.meters[self.node])
+    fn meter(&mut self) -> Arc<Meter> {
+        let name = &self.graph.nodes[self.node].name;
+        // The first instance goes on from the counts of all instances of an earlier run.
+        let is_first = self.meters[self.node].is_empty();
+        let before = self.restored().filter(|_| is_first).map(|restored| restored.counts());
+        let meter = Meter::shared(self.topology, name, before.unwrap_or_default());
+        self.own_meters.push((name.clone(), Arc::clone(&meter)));
+        self.meters[self.node].push(Arc::clone(&meter));
+        meter
+    }
+
+    fn restored(&self) -> Option<Arc<Restored>> {
+        let name = &self.graph.nodes[self.node].name;
+        // A node that the earlier run did not have is resumed as well: it has nothing.
+        (self.beginning.epoch > Epoch(0)).then(|| self.beginning.nodes.get(name).cloned().unwrap_or_default())
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::new(self.beginning.is_durable, self.subtask)
+    }
+
+    fn on_commit(&mut self, on_commit: Arc<Mutex<dyn OnCommit>>) {
+        self.commits.push(on_commit);
     }
 
     fn consumers(&mut self, port: usize) -> Result<Vec<Erased>> {
@@ -232,6 +283,10 @@ impl Wiring for Assembly<'_> {
     fn frame(&mut self) -> Frame {
         Frame {
             outputs: std::mem::take(&mut self.outputs),
+            commits: std::mem::take(&mut self.commits),
+            meters: std::mem::take(&mut self.own_meters),
+            passed: self.beginning.epoch.0,
+            committed: self.beginning.epoch.0,
             waker: Arc::clone(&self.wakers[self.stage][self.subtask]),
             board: Arc::clone(&self.board),
             index: self.index,

@@ -1,42 +1,58 @@
-//! The actor that starts epochs: a barrier at every source, at a fixed interval.
+//! The actor that starts epochs, and hands those that are complete to whoever makes them durable.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use super::actor::{Inject, StageActor};
+use super::epochs::{Complete, Epochs};
+use super::log_thread::LogThread;
 use super::running::Control;
+use super::supervisor::{Ended, Supervisor};
+use crate::error::{Error, Result};
 use crate::stage::EpochBoard;
 use crate::telemetry;
 use crate::time::Epoch;
 
-/// Most epochs on their way through the topology; a slow sink delays the next, and memory stays bounded.
-const IN_FLIGHT_MAX: u64 = 2;
-
 /// Starts epochs and notices when they are complete.
 pub(crate) struct Coordinator {
     pub(crate) sources: Vec<Addr<StageActor>>,
+    pub(crate) epochs: Epochs,
     pub(crate) board: Arc<EpochBoard>,
     pub(crate) control: Arc<Control>,
+    pub(crate) supervisor: Addr<Supervisor>,
+    /// Makes epochs durable; without one they are as soon as they are complete.
+    pub(crate) log: Option<LogThread>,
     pub(crate) interval: Duration,
-    pub(crate) started: u64,
-    pub(crate) complete: u64,
 }
 
 impl Coordinator {
-    fn tick(&mut self) {
-        // No epoch any more: everything has finished.
-        let Some(Epoch(complete)) = self.board.complete() else { return };
-        if complete > self.complete {
-            metrics::counter!(telemetry::EPOCHS).increment(complete - self.complete);
-            self.complete = complete;
-            self.control.completed(Epoch(complete));
+    /// An epoch may be due.
+    fn start_epoch(&mut self) {
+        if let Some(epoch) = self.epochs.start() {
+            self.sources.iter().for_each(|source| source.do_send(Inject(epoch)));
         }
-        if self.started < complete + IN_FLIGHT_MAX {
-            self.started += 1;
-            self.sources.iter().for_each(|source| source.do_send(Inject(Epoch(self.started))));
+    }
+
+    /// An instance has passed an epoch, or all have ended.
+    fn advance(&mut self) {
+        while let Some(complete) = self.epochs.complete() {
+            match &self.log {
+                Some(log) => log.commit(complete),
+                None => self.committed(complete.epoch),
+            }
         }
+        if self.epochs.is_urgent() {
+            self.start_epoch();
+        }
+    }
+
+    fn committed(&mut self, epoch: Epoch) {
+        let before = self.epochs.committed_epoch();
+        metrics::counter!(telemetry::EPOCHS).increment(epoch.0.saturating_sub(before.0));
+        self.control.completed(epoch);
+        self.epochs.commit(epoch);
     }
 }
 
@@ -44,6 +60,63 @@ impl Actor for Coordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        context.run_interval(self.interval, |coordinator, _| coordinator.tick());
+        let address = context.address();
+        self.board.listen(move || address.do_send(Advance));
+        context.run_interval(self.interval, |coordinator, _| coordinator.start_epoch());
+        self.advance();
+    }
+}
+
+/// Something has happened on the board.
+pub(crate) struct Advance;
+
+impl Message for Advance {
+    type Result = ();
+}
+
+impl Handler<Advance> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _: Advance, _: &mut Context<Self>) {
+        self.advance();
+    }
+}
+
+/// An epoch is durable, or cannot be made so.
+pub(crate) struct Committed(pub(crate) Result<Epoch>);
+
+impl Message for Committed {
+    type Result = ();
+}
+
+impl Handler<Committed> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Committed(outcome): Committed, _: &mut Context<Self>) {
+        match outcome {
+            Ok(epoch) => {
+                self.committed(epoch);
+                self.advance();
+            }
+            Err(error) => {
+                self.supervisor.do_send(Ended { label: Arc::from("the epoch log"), outcome: Err(error) });
+            }
+        }
+    }
+}
+
+/// Ends the run with an epoch of its own, to go on another time.
+pub(crate) struct Halt;
+
+impl Message for Halt {
+    type Result = ();
+}
+
+impl Handler<Halt> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _: Halt, _: &mut Context<Self>) {
+        self.epochs.halt();
+        self.advance();
     }
 }

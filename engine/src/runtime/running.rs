@@ -10,13 +10,14 @@ use actix::{Actor, Addr, Arbiter, System};
 use dashmap::DashMap;
 
 use super::actor::{Activity, Inspect, StageActor, Start};
-use super::assembly::{Assembled, assemble};
+use super::assembly::{Assembled, Beginning, Meters, assemble};
 use super::coordinator::Coordinator;
+use super::epochs::Epochs;
 use super::restart::Restarts;
 use super::supervisor::{Drain, Supervisor, Watch};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
-use crate::telemetry::{self, Counts, Meter};
+use crate::telemetry::{self, Counts};
 use crate::time::{Clock, Epoch, SystemClock};
 use crate::topology::{NodeKind, Topology};
 
@@ -25,7 +26,8 @@ pub(crate) struct Control {
     /// Live actors by name: where the embedder's thread meets the arbiters.
     actors: DashMap<String, Addr<StageActor>>,
     supervisor: Mutex<Option<Addr<Supervisor>>>,
-    meters: Mutex<Vec<Arc<Meter>>>,
+    coordinator: Mutex<Option<Addr<Coordinator>>>,
+    meters: Mutex<Meters>,
     outcome: Mutex<Option<Result<()>>>,
     stopping: AtomicBool,
     /// Wakes a wait between two attempts.
@@ -166,6 +168,7 @@ impl Topology {
         let control = Arc::new(Control {
             actors: DashMap::new(),
             supervisor: Mutex::new(None),
+            coordinator: Mutex::new(None),
             meters: Mutex::new(Vec::new()),
             outcome: Mutex::new(None),
             stopping: AtomicBool::new(false),
@@ -176,7 +179,7 @@ impl Topology {
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // The first assembly happens here, so that what cannot start is the caller's error.
-        let first = assemble(&self, &config, Arc::clone(&clock))?;
+        let first = assemble(&self, &config, Arc::clone(&clock), &Beginning::default())?;
         guard(&control.meters).clone_from(&first.meters);
         let shared = Arc::clone(&control);
         let thread =
@@ -282,13 +285,13 @@ fn report(shape: &Shape, control: &Control) -> Report {
     let nodes = shape
         .iter()
         .zip(&meters)
-        .map(|((name, role), meter)| NodeReport {
+        .map(|((name, role), meters)| NodeReport {
             name: name.clone(),
             role,
-            counts: meter.counts(),
-            watermark: meter.watermark(),
-            holding: meter.holding(),
-            rejection: meter.rejection().map(str::to_owned),
+            counts: meters.iter().map(|meter| meter.counts()).sum(),
+            watermark: meters.iter().filter_map(|meter| meter.watermark()).max(),
+            holding: meters.iter().find_map(|meter| meter.holding()),
+            rejection: meters.iter().find_map(|meter| meter.rejection()).map(str::to_owned),
         })
         .collect();
     Report { nodes, epoch: control.epoch.load(SeqCst), restarts: control.restarts.load(SeqCst) }
@@ -307,7 +310,7 @@ fn run(
     loop {
         let assembled = match next.take() {
             Some(assembled) => assembled,
-            None => assemble(topology, config, Arc::clone(clock))?,
+            None => assemble(topology, config, Arc::clone(clock), &Beginning::default())?,
         };
         guard(&control.meters).clone_from(&assembled.meters);
         let Err(error) = attempt(assembled, config, control) else { return Ok(()) };
@@ -351,8 +354,13 @@ fn attempt(assembled: Assembled, config: &EngineConfig, control: &Arc<Control>) 
         supervisor.do_send(Watch(instances.clone()));
         instances.iter().for_each(|instance| instance.do_send(Start));
         let interval = Duration::from_millis(config.epoch_interval_ms);
-        let (board, control) = (assembled.board, Arc::clone(control));
-        Coordinator { sources, board, control, interval, started: 0, complete: 0 }.start();
+        let board = assembled.board;
+        let epochs = Epochs::new(Arc::clone(&board), assembled.before);
+        let shared = Arc::clone(control);
+        let log = None;
+        let coordinator =
+            Coordinator { sources, epochs, board, control: shared, supervisor, log, interval }.start();
+        *guard(&control.coordinator) = Some(coordinator);
     });
     if control.stopping.load(SeqCst) {
         control.drain();
@@ -360,6 +368,7 @@ fn attempt(assembled: Assembled, config: &EngineConfig, control: &Arc<Control>) 
     let ran = system.run();
     control.actors.clear();
     *guard(&control.supervisor) = None;
+    *guard(&control.coordinator) = None;
     for arbiter in arbiters {
         arbiter.stop();
         // A panic in an arbiter has been reported by the step that caught it.

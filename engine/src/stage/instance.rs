@@ -5,6 +5,7 @@ use crate::channel::{Arrival, InputGate, InstanceWaker};
 use crate::error::Result;
 use crate::operator::{Context, Next};
 use crate::stage::{Frame, Progress, StageInstance};
+use crate::time::Epoch;
 
 /// How often an instance without input looks at its timers, in milliseconds.
 const TIMER_MS: u64 = 250;
@@ -16,16 +17,37 @@ pub(crate) struct OperatorInstance<T: Record> {
     context: Context,
     frame: Frame,
     ended: bool,
+    /// The end has been announced.
+    said: bool,
 }
 
 impl<T: Record> OperatorInstance<T> {
     pub(crate) fn new(gate: InputGate<T>, chain: Next<T>, context: Context, frame: Frame) -> Self {
-        OperatorInstance { gate, chain, context, frame, ended: false }
+        OperatorInstance { gate, chain, context, frame, ended: false, said: false }
+    }
+
+    fn pass(&mut self, epoch: Epoch) -> Result<()> {
+        self.chain.on_barrier(epoch, &mut self.context)?;
+        self.frame.pass(epoch, &mut self.context.journal)
+    }
+
+    /// The input has ended, and everything is sent: takes part in epochs until the last is durable.
+    fn attend(&mut self) -> Result<Progress> {
+        if !std::mem::replace(&mut self.said, true) {
+            self.frame.end();
+        }
+        if let Some(epoch) = self.frame.due() {
+            self.context.ended = true;
+            self.pass(epoch)?;
+            return Ok(Progress::Ran);
+        }
+        Ok(if self.frame.is_over() { Progress::Done } else { Progress::Idle { retry_ms: TIMER_MS } })
     }
 }
 
 impl<T: Record> StageInstance for OperatorInstance<T> {
     fn step(&mut self) -> Result<Progress> {
+        let committed = self.frame.commit()?;
         // Nothing is taken in while something waits to go out: that is the backpressure.
         if !self.frame.flush()? {
             return Ok(Progress::Blocked);
@@ -34,22 +56,18 @@ impl<T: Record> StageInstance for OperatorInstance<T> {
             return Ok(Progress::Ran);
         }
         if self.ended {
-            self.frame.board.finish(self.frame.index);
-            return Ok(Progress::Done);
+            return if committed { Ok(Progress::Ran) } else { self.attend() };
         }
         match self.gate.poll()? {
             Arrival::Batch(batch) => self.chain.on_batch(batch, &mut self.context)?,
             Arrival::Watermark(watermark) => self.chain.on_watermark(watermark, &mut self.context)?,
-            Arrival::Barrier(epoch) => {
-                self.chain.on_barrier(epoch, &mut self.context)?;
-                self.frame.board.pass(self.frame.index, epoch);
-            }
+            Arrival::Barrier(epoch) => self.pass(epoch)?,
             Arrival::End => {
                 self.chain.on_end(&mut self.context)?;
                 self.ended = true;
             }
             Arrival::Nothing => {
-                if self.frame.release()? {
+                if committed || self.frame.release()? {
                     return Ok(Progress::Ran);
                 }
                 self.chain.on_idle(&mut self.context)?;

@@ -13,12 +13,14 @@ use crate::time::{Epoch, Watermark};
 /// a full channel refused.
 pub(crate) struct Outlet<T: Record> {
     router: Arc<Mutex<Router<T>>>,
+    /// Nothing follows the end: later epochs pass by the board.
+    ended: bool,
 }
 
 impl<T: Record> Outlet<T> {
     pub(crate) fn new(router: Router<T>) -> (Self, Arc<Mutex<dyn Output>>) {
         let router = Arc::new(Mutex::new(router));
-        (Outlet { router: Arc::clone(&router) }, router)
+        (Outlet { router: Arc::clone(&router), ended: false }, router)
     }
 }
 
@@ -46,10 +48,11 @@ impl<T: Record> Operator<T> for Outlet<T> {
     }
 
     fn on_barrier(&mut self, epoch: Epoch, _: &mut Context) -> Result<()> {
-        lock(&self.router)?.barrier(epoch)
+        if self.ended { Ok(()) } else { lock(&self.router)?.barrier(epoch) }
     }
 
     fn on_end(&mut self, _: &mut Context) -> Result<()> {
+        self.ended = true;
         lock(&self.router)?.end()
     }
 

@@ -1,10 +1,11 @@
 //! A source instance: its share of the partitions, read in turn, batch by batch.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::batch::{BatchBuilder, BatchLimits};
 use crate::channel::InstanceWaker;
+use crate::epoch::{EntryKind, decode_record, encode_record};
 use crate::error::{Error, Result};
 use crate::operator::{Context, Next, PartitionStatus};
 use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
@@ -31,6 +32,23 @@ pub(crate) struct SourceParts<S: Source> {
     pub(crate) limits: BatchLimits,
     pub(crate) age_max_ms: u64,
     pub(crate) meter: Arc<Meter>,
+    /// Where an earlier run left the partitions of this instance, by name.
+    pub(crate) positions: HashMap<String, PartitionPosition>,
+}
+
+/// Where a partition stands, as the epoch log holds it.
+#[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
+pub(crate) struct PartitionPosition {
+    pub(crate) partition: String,
+    pub(crate) finished: bool,
+    /// The encoded position of the source; empty when the partition was never opened.
+    pub(crate) position: Vec<u8>,
+}
+
+/// The positions of all partitions of a source instance.
+#[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
+pub(crate) struct Positions {
+    pub(crate) partitions: Vec<PartitionPosition>,
 }
 
 /// Reads partitions and pushes what they give into its chain.
@@ -48,9 +66,10 @@ pub(crate) struct SourceInstance<S: Source> {
     /// Partitions asked one after the other that had nothing.
     quiet: usize,
     retry_ms: u64,
-    barrier: Option<Epoch>,
     stopping: bool,
     ended: bool,
+    /// The end has been announced.
+    said: bool,
 }
 
 impl<S: Source> SourceInstance<S> {
@@ -65,20 +84,30 @@ impl<S: Source> SourceInstance<S> {
             since_ms: 0,
             quiet: 0,
             retry_ms: RETRY_MS.0,
-            barrier: None,
             stopping: false,
             ended: false,
+            said: false,
             parts,
         }
     }
 
     fn open(&mut self) -> Result<()> {
         while self.turn.len() < OPEN_MAX && self.unopened < self.readers.len() {
-            let partition = &self.parts.context.partition_names[self.unopened];
-            let reader = self.parts.source.open(partition, None).map_err(|e| self.at(e))?;
-            self.readers[self.unopened] = Some(reader);
-            self.turn.push_back(self.unopened);
+            let index = self.unopened;
             self.unopened += 1;
+            let partition = &self.parts.context.partition_names[index];
+            let before = self.parts.positions.get(partition);
+            if before.is_some_and(|before| before.finished) {
+                self.parts.context.partitions[index] = PartitionStatus::Finished;
+                continue;
+            }
+            let position = match before.filter(|before| !before.position.is_empty()) {
+                Some(before) => Some(decode_record(&self.parts.name, &before.position)?),
+                None => None,
+            };
+            let reader = self.parts.source.open(partition, position).map_err(|e| self.at(e))?;
+            self.readers[index] = Some(reader);
+            self.turn.push_back(index);
         }
         Ok(())
     }
@@ -194,8 +223,48 @@ impl<S: Source> SourceInstance<S> {
     }
 }
 
+impl<S: Source> SourceInstance<S> {
+    /// Where the partitions stand between two batches.
+    fn positions(&self) -> Result<Positions> {
+        let mut partitions = Vec::new();
+        let statuses = &self.parts.context.partitions;
+        for (index, partition) in self.parts.context.partition_names.iter().enumerate() {
+            let position = match (&self.readers[index], self.parts.positions.get(partition)) {
+                (Some(reader), _) => encode_record(&reader.position())?,
+                (None, Some(before)) => before.position.clone(),
+                (None, None) => Vec::new(),
+            };
+            let finished = statuses[index] == PartitionStatus::Finished;
+            partitions.push(PartitionPosition { partition: partition.clone(), finished, position });
+        }
+        Ok(Positions { partitions })
+    }
+
+    /// Between batches: what was read so far belongs to the epoch, what follows to the next.
+    fn pass(&mut self, epoch: Epoch) -> Result<()> {
+        self.send()?;
+        if self.parts.context.journal.is_on() {
+            let positions = self.positions()?;
+            self.parts.context.journal.record(EntryKind::Positions, &self.parts.name, &positions)?;
+        }
+        let parts = &mut self.parts;
+        parts.chain.on_barrier(epoch, &mut parts.context)?;
+        parts.rejected.on_barrier(epoch, &mut parts.context)?;
+        parts.frame.pass(epoch, &mut parts.context.journal)
+    }
+
+    /// The input has ended, and everything is sent: takes part in epochs until the last is durable.
+    fn attend(&mut self) -> Progress {
+        if !std::mem::replace(&mut self.said, true) {
+            self.parts.frame.end();
+        }
+        if self.parts.frame.is_over() { Progress::Done } else { Progress::Idle { retry_ms: RETRY_MS.1 } }
+    }
+}
+
 impl<S: Source> StageInstance for SourceInstance<S> {
     fn step(&mut self) -> Result<Progress> {
+        let committed = self.parts.frame.commit()?;
         if !self.parts.frame.flush()? {
             return Ok(Progress::Blocked);
         }
@@ -203,27 +272,21 @@ impl<S: Source> StageInstance for SourceInstance<S> {
         if parts.chain.resume(&mut parts.context)? | parts.rejected.resume(&mut parts.context)? {
             return Ok(Progress::Ran);
         }
-        if self.ended {
-            parts.frame.board.finish(parts.frame.index);
-            return Ok(Progress::Done);
-        }
-        if let Some(epoch) = self.barrier.take() {
-            // Between batches: what was read so far belongs to the epoch, what follows to the next.
-            self.send()?;
-            let parts = &mut self.parts;
-            parts.chain.on_barrier(epoch, &mut parts.context)?;
-            parts.rejected.on_barrier(epoch, &mut parts.context)?;
-            parts.frame.board.pass(parts.frame.index, epoch);
+        if let Some(epoch) = parts.frame.due() {
+            parts.context.ended = self.ended;
+            self.pass(epoch)?;
             return Ok(Progress::Ran);
+        }
+        if committed {
+            return Ok(Progress::Ran);
+        }
+        if self.ended {
+            return Ok(self.attend());
         }
         if self.stopping {
             return self.end();
         }
         self.poll()
-    }
-
-    fn inject(&mut self, epoch: Epoch) {
-        self.barrier = self.barrier.max(Some(epoch));
     }
 
     fn stop(&mut self) {

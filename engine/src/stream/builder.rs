@@ -1,16 +1,18 @@
 //! `StreamBuilder`: sources in, a checked `Topology` out.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Port, SharedGraph, Stream};
+use crate::epoch::EntryKind;
 use crate::error::Result;
 use crate::operator::Context;
 use crate::source::{Rejected, Source};
-use crate::stage::{SourceInstance, SourceParts, StageInstance};
-use crate::topology::{Graph, Maker, Node, NodeKind, Topology, downstream};
+use crate::stage::{PartitionPosition, Positions, SourceInstance, SourceParts, StageInstance};
+use crate::topology::{Graph, Maker, Node, NodeKind, Topology, Wiring, downstream};
 
 /// Where a stream program begins.
 ///
@@ -91,7 +93,8 @@ impl StreamBuilder {
             let parts = SourceParts {
                 name: label.clone(),
                 source: Arc::clone(&source),
-                context: Context::of_source(wiring.clock(), wiring.partitions()),
+                context: Context::of_source(wiring.clock(), wiring.partitions(), wiring.journal()),
+                positions: positions(wiring, &label)?,
                 chain,
                 rejected,
                 limits: wiring.config().batch,
@@ -116,4 +119,13 @@ impl StreamBuilder {
         // Handles that are still alive keep the empty graph.
         Topology::new(self.name, self.graph.take())
     }
+}
+
+/// Where an earlier run left the partitions of the source being made.
+fn positions(wiring: &dyn Wiring, name: &str) -> Result<HashMap<String, PartitionPosition>> {
+    let Some(restored) = wiring.restored() else { return Ok(HashMap::new()) };
+    // Those of all instances: a partition may have moved to another one.
+    let instances = restored.records::<Positions>(name, EntryKind::Positions, 0, 0)?;
+    let all = instances.into_iter().flat_map(|positions| positions.partitions);
+    Ok(all.map(|partition| (partition.partition.clone(), partition)).collect())
 }

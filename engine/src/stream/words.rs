@@ -437,8 +437,13 @@ impl<T: Record> Stream<T> {
         let kind = NodeKind::Sink { parallelism, accepts: Arc::new(move |mode| accepting.accepts(mode)) };
         let node = OperatorNode::new(Name::Given(name.clone()), kind);
         self.port.then::<T>(node, Partitioning::Forward, move |wiring| {
-            let writer = sink.open(wiring.subtask()).map_err(|error| error.at(name.clone()))?;
-            erased::<T>(SinkOutput { name: name.clone(), writer, meter: wiring.meter() })
+            let subtask = wiring.subtask();
+            let writer = sink.open(subtask).map_err(|error| error.at(name.clone()))?;
+            let (meter, restored) = (wiring.meter(), wiring.restored());
+            let restored = restored.as_deref().map(|restored| (restored, subtask.index, subtask.count));
+            let (output, on_commit) = SinkOutput::new(name.clone(), writer, meter, restored)?;
+            wiring.on_commit(on_commit);
+            erased::<T>(output)
         });
     }
 }

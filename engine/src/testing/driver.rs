@@ -11,7 +11,7 @@ use super::parts::{InputSource, OutputSink, Put, Queue, guard};
 use crate::batch::Record;
 use crate::config::EngineConfig;
 use crate::error::Result;
-use crate::runtime::{Assembled, assemble};
+use crate::runtime::{Assembled, Beginning, Epochs, assemble};
 use crate::stage::Progress;
 use crate::stream::{Stream, StreamBuilder};
 use crate::time::{Epoch, Timestamp};
@@ -98,8 +98,10 @@ impl TestDriver {
     pub fn start(self) -> Result<TestRun> {
         let clock = ManualClock::new();
         let topology = self.builder.build()?;
-        let assembled = assemble(&topology, &self.config, Arc::new(clock.clone()))?;
-        Ok(TestRun { finished: vec![false; assembled.slots.len()], assembled, clock, epoch: 0 })
+        let beginning = Beginning::default();
+        let assembled = assemble(&topology, &self.config, Arc::new(clock.clone()), &beginning)?;
+        let epochs = Epochs::new(Arc::clone(&assembled.board), assembled.before);
+        Ok(TestRun { finished: vec![false; assembled.slots.len()], assembled, clock, epochs })
     }
 }
 
@@ -154,12 +156,12 @@ pub struct TestRun {
     assembled: Assembled,
     finished: Vec<bool>,
     clock: ManualClock,
-    epoch: u64,
+    epochs: Epochs,
 }
 
 impl fmt::Debug for TestRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestRun").field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("TestRun").field("epochs", &self.epochs).finish_non_exhaustive()
     }
 }
 
@@ -196,6 +198,7 @@ impl TestRun {
                     }
                 }
             }
+            moved |= self.commit();
             // A message that an instance absorbed is no progress of its own, but makes room behind it.
             if !moved && !woken.0.swap(false, SeqCst) {
                 return Ok(());
@@ -212,23 +215,32 @@ impl TestRun {
         self.settle()
     }
 
+    /// Makes epochs durable that have passed through everything, and starts the last one behind the end of
+    /// all input; true if there was something to do.
+    fn commit(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(complete) = self.epochs.complete() {
+            self.epochs.commit(complete.epoch);
+            moved = true;
+        }
+        moved | (self.epochs.is_urgent() && self.epochs.start().is_some())
+    }
+
     /// Starts an epoch, and lets it pass through everything.
     ///
     /// # Errors
     /// A source, operator or sink failed.
     pub fn epoch(&mut self) -> Result<Epoch> {
         self.settle()?;
-        self.epoch += 1;
-        let epoch = Epoch(self.epoch);
-        self.assembled.slots.iter_mut().for_each(|slot| slot.instance.inject(epoch));
+        let started = self.epochs.start();
         self.settle()?;
-        Ok(epoch)
+        Ok(started.unwrap_or(self.epochs.committed_epoch()))
     }
 
-    /// The newest epoch that has passed through everything.
+    /// The newest epoch that has passed through everything; `None` when all instances have ended.
     #[must_use]
     pub fn complete_epoch(&self) -> Option<Epoch> {
-        self.assembled.board.complete()
+        (!self.is_finished()).then(|| self.assembled.board.complete())
     }
 
     /// Ends all inputs where they stand and runs to the end.

@@ -12,5 +12,5 @@ mod simulation;
 
 pub use self::clock::ManualClock;
 pub use self::driver::{TestDriver, TestInput, TestOutput, TestRun};
-pub use self::parts::poll_source;
+pub use self::parts::{commit_epoch, poll_source};
 pub use self::simulation::{Simulation, Trace};

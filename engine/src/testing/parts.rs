@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::batch::{Batch, BatchBuilder, BatchLimits, Record};
 use crate::error::Result;
-use crate::sink::{Sink, SinkWriter, Subtask};
+use crate::sink::{Cut, Delivery, Sink, SinkWriter, Subtask};
 use crate::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, Epoch, Timestamp};
 
 pub(super) fn guard<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,4 +128,19 @@ pub fn poll_source<T: Record, P: Record>(
     let refused =
         rejected.finish().map_or(Vec::new(), |batch| batch.iter().map(Rejected::from_view).collect());
     Ok((rows, refused, polled))
+}
+
+/// Ends an epoch of a writer and commits it at once, as a run does when nothing goes wrong: to drive a
+/// writer by hand, as the test of a connector does.
+///
+/// # Errors
+/// The writer failed.
+pub fn commit_epoch<T: Record>(
+    writer: &mut dyn SinkWriter<T>,
+    epoch: u64,
+    is_last: bool,
+) -> Result<Delivery> {
+    let epoch = Epoch(epoch);
+    let staged = writer.prepare(Cut { epoch, is_last, now_ms: 0 })?;
+    writer.commit(epoch, &staged)
 }

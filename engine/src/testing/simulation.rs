@@ -8,9 +8,8 @@ use super::clock::ManualClock;
 use crate::batch::{hash_combine, hash_u64};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
-use crate::runtime::{Assembled, assemble};
+use crate::runtime::{Assembled, Beginning, Epochs, assemble};
 use crate::stage::Progress;
-use crate::time::Epoch;
 use crate::topology::Topology;
 
 /// Runs a topology with a scheduler that draws from a seed which instance steps next, when an epoch starts
@@ -55,7 +54,7 @@ struct Run {
     live: Vec<usize>,
     clock: ManualClock,
     state: u64,
-    started: u64,
+    epochs: Epochs,
     idle_streak: usize,
     trace: Trace,
 }
@@ -85,13 +84,13 @@ impl Simulation {
     /// It cannot start; a source, operator or sink failed; or it did not end within the steps.
     pub fn run(&self, topology: &Topology, config: &EngineConfig) -> Result<Trace> {
         let clock = ManualClock::new();
-        let assembled = assemble(topology, config, Arc::new(clock.clone()))?;
+        let assembled = assemble(topology, config, Arc::new(clock.clone()), &Beginning::default())?;
         let mut run = Run {
             live: (0..assembled.slots.len()).collect(),
+            epochs: Epochs::new(Arc::clone(&assembled.board), assembled.before),
             assembled,
             clock,
             state: hash_u64(self.seed),
-            started: 0,
             idle_streak: 0,
             trace: Trace { steps: 0, epochs: 0, hash: 0 },
         };
@@ -124,8 +123,11 @@ impl Run {
     }
 
     fn step(&mut self) -> Result<()> {
-        if self.draw(64) == 0 {
-            self.start_epoch();
+        match self.draw(64) {
+            0 => drop(self.epochs.start()),
+            // Whoever makes epochs durable takes its time as well.
+            1..8 => self.commit_epoch(),
+            _ => {}
         }
         let at = self.draw(self.live.len() as u64) as usize;
         let index = self.live[at];
@@ -157,15 +159,13 @@ impl Run {
         Ok(())
     }
 
-    /// At most two epochs on their way, as on threads.
-    fn start_epoch(&mut self) {
-        let Some(Epoch(complete)) = self.assembled.board.complete() else { return };
-        self.trace.epochs = complete;
-        if self.started < complete + 2 {
-            self.started += 1;
-            for slot in &mut self.assembled.slots {
-                slot.instance.inject(Epoch(self.started));
-            }
+    /// The next complete epoch becomes durable; behind the end of all input there is one more.
+    fn commit_epoch(&mut self) {
+        if let Some(complete) = self.epochs.complete() {
+            self.trace.epochs += 1;
+            self.epochs.commit(complete.epoch);
+        } else if self.epochs.is_urgent() {
+            self.epochs.start();
         }
     }
 }

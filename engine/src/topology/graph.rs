@@ -9,8 +9,10 @@ use crate::channel::{
     ChannelLimits, InputGate, InstanceWaker, Partitioning, Receiver, Router, RouterLimits, Sender, bounded,
 };
 use crate::config::EngineConfig;
+use crate::epoch::{Journal, Restored};
 use crate::error::{Error, Result};
 use crate::operator::fan_out::{FanOut, Unread};
+use crate::operator::output::OnCommit;
 use crate::operator::{Context, Next};
 use crate::sink::{OutputMode, SinkParallelism, Subtask};
 use crate::source::Boundedness;
@@ -35,13 +37,19 @@ pub(crate) trait Wiring {
     /// Output mode of the node being made; append unless it is an aggregate.
     fn mode(&self) -> OutputMode;
     /// Counts of the node being made.
-    fn meter(&self) -> Arc<Meter>;
+    fn meter(&mut self) -> Arc<Meter>;
     /// The consumers of an output port of the node being made.
     fn consumers(&mut self, port: usize) -> Result<Vec<Erased>>;
     /// This subtask's share of the partitions of the source being made.
     fn partitions(&self) -> Vec<String>;
     /// Where the state of the node being made goes when it outgrows its share of memory, and that share.
     fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)>;
+    /// What an earlier run left of the node being made; `None` when there was none.
+    fn restored(&self) -> Option<Arc<Restored>>;
+    /// The journal of the instance being made.
+    fn journal(&self) -> Journal;
+    /// Adds what the instance being made is to tell when an epoch is durable.
+    fn on_commit(&mut self, on_commit: Arc<Mutex<dyn OnCommit>>);
     /// What the instance being made consists of besides its chain.
     fn frame(&mut self) -> Frame;
 }

@@ -1,0 +1,108 @@
+//! Which epoch is next, which is complete, which is the last: the rules, whoever drives them.
+
+use std::sync::Arc;
+
+use crate::epoch::Entry;
+use crate::stage::EpochBoard;
+use crate::time::Epoch;
+
+/// Most epochs on their way through the topology; a slow sink delays the next, and memory stays bounded.
+const IN_FLIGHT_MAX: u64 = 2;
+
+/// An epoch that all instances have passed, on its way to the log.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    pub(crate) epoch: Epoch,
+    pub(crate) entries: Vec<Entry>,
+    /// The input has ended, and nothing is left to do.
+    pub(crate) is_last: bool,
+    /// The run ends here, to go on another time.
+    pub(crate) is_halt: bool,
+}
+
+/// The epochs of one attempt.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    board: Arc<EpochBoard>,
+    requested: u64,
+    /// The newest that was handed out for the log.
+    handed: u64,
+    committed: u64,
+    /// The epoch behind the end of all input.
+    last: Option<u64>,
+    halting: bool,
+    /// The epoch at which the run ends early.
+    halt: Option<u64>,
+}
+
+impl Epochs {
+    /// Epochs behind `before`, the last one of an earlier run.
+    pub(crate) fn new(board: Arc<EpochBoard>, Epoch(before): Epoch) -> Self {
+        Epochs {
+            board,
+            requested: before,
+            handed: before,
+            committed: before,
+            last: None,
+            halting: false,
+            halt: None,
+        }
+    }
+
+    /// The newest epoch that is durable.
+    pub(crate) fn committed_epoch(&self) -> Epoch {
+        Epoch(self.committed)
+    }
+
+    /// Ends the run with the next epoch, to go on another time.
+    pub(crate) fn halt(&mut self) {
+        self.halting = true;
+    }
+
+    /// Starts the next epoch, if one may start now. Behind the end of the input there is exactly one more.
+    pub(crate) fn start(&mut self) -> Option<Epoch> {
+        if self.last.is_some() || self.halt.is_some() {
+            return None;
+        }
+        let ended = self.board.all_ended();
+        let hurry = ended || self.halting;
+        if !hurry && self.requested >= self.committed + IN_FLIGHT_MAX {
+            return None;
+        }
+        self.requested += 1;
+        if ended {
+            self.last = Some(self.requested);
+        } else if self.halting {
+            self.halt = Some(self.requested);
+        }
+        self.board.request(Epoch(self.requested));
+        Some(Epoch(self.requested))
+    }
+
+    /// True when there is no reason to wait for the interval: the input has ended, or the run is to halt.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.last.is_none() && self.halt.is_none() && (self.halting || self.board.all_ended())
+    }
+
+    /// The next epoch that all instances have passed and that was not handed out yet.
+    pub(crate) fn complete(&mut self) -> Option<Complete> {
+        if self.board.complete().0 <= self.handed {
+            return None;
+        }
+        self.handed += 1;
+        let epoch = Epoch(self.handed);
+        Some(Complete {
+            epoch,
+            entries: self.board.take_entries(epoch),
+            is_last: self.last == Some(self.handed),
+            is_halt: self.halt == Some(self.handed),
+        })
+    }
+
+    /// The epoch is durable: sinks may show it; behind the last one, instances end.
+    pub(crate) fn commit(&mut self, epoch: Epoch) {
+        self.committed = epoch.0;
+        let is_over = self.last == Some(epoch.0) || self.halt == Some(epoch.0);
+        self.board.commit(epoch, is_over);
+    }
+}
