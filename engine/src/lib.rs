@@ -8,8 +8,8 @@
 //! |---|---|
 //! | 0 | [`batch`], [`time`], [`telemetry`] |
 //! | 1 | [`error`], [`message`] |
-//! | 2 | [`channel`], [`state`] |
-//! | 3 | [`window`], [`config`] |
+//! | 2 | [`channel`], [`state`], [`storage`] |
+//! | 3 | [`window`], [`config`], [`wal`] |
 //! | 4 | [`source`], [`sink`], [`operator`] |
 //! | 5 | `stage`: step-driven instances |
 //! | 6 | [`topology`] |
@@ -39,11 +39,13 @@ pub mod sink;
 pub mod source;
 mod stage;
 pub mod state;
+pub mod storage;
 pub mod stream;
 pub mod telemetry;
 pub mod testing;
 pub mod time;
 pub mod topology;
+pub mod wal;
 pub mod window;
 
 pub use error::{Error, Result};
