@@ -31,6 +31,39 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A disk is full. What was to be written was not, and can be written again once there is space.
+    #[error(
+        "the disk of `{}` is full: free some space, or configure a directory on a larger disk",
+        .path.display()
+    )]
+    DiskFull {
+        /// The directory or file.
+        path: PathBuf,
+    },
+    /// The log holds damage before data that was durable, so that it cannot be a write cut short by a crash.
+    #[error(
+        "the log is damaged in `{}` at byte {offset} ({reason}): restore a backup of the directory, or give up \
+         everything from there on with --recover=truncate-at={lsn}",
+        .path.display()
+    )]
+    LogDamaged {
+        /// The segment file.
+        path: PathBuf,
+        /// Where the damage begins.
+        offset: u64,
+        /// Number of the first record that is lost.
+        lsn: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The log cannot be trusted any more by this process; every later call on it says the same.
+    #[error("the log in `{}` cannot go on ({reason}): the process must restart", .path.display())]
+    LogLost {
+        /// The directory of the log.
+        path: PathBuf,
+        /// What happened.
+        reason: String,
+    },
     /// A source, operator, sink or state store failed.
     #[error("{0}")]
     Failed(String),

@@ -8,8 +8,8 @@
 //! |---|---|
 //! | 0 | [`batch`], [`time`], [`telemetry`] |
 //! | 1 | [`error`], [`message`] |
-//! | 2 | [`channel`], `epoch`, [`state`] |
-//! | 3 | [`window`], [`config`] |
+//! | 2 | [`channel`], `epoch`, [`state`], [`storage`] |
+//! | 3 | [`window`], [`config`], [`wal`] |
 //! | 4 | [`source`], [`sink`], [`operator`] |
 //! | 5 | `stage`: step-driven instances |
 //! | 6 | [`topology`] |
@@ -40,11 +40,13 @@ pub mod sink;
 pub mod source;
 mod stage;
 pub mod state;
+pub mod storage;
 pub mod stream;
 pub mod telemetry;
 pub mod testing;
 pub mod time;
 pub mod topology;
+pub mod wal;
 pub mod window;
 
 pub use error::{Error, Result};

@@ -21,6 +21,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("atomic_waker", &["channel/"]),
     ("bumpalo", &["batch/"]),
     ("clap", &["cli"]),
+    ("crc32c", &["wal/"]),
     ("crossbeam_channel", &["channel/"]),
     ("ctrlc", &["cli"]),
     ("dashmap", &["runtime/"]),
@@ -28,6 +29,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("rkyv", &["batch/", "lib.rs"]),
     ("rocksdb", &["state/rocks.rs"]),
+    ("rustix", &["storage/directory.rs"]),
     ("tracing", &["runtime/", "state/rocks.rs"]),
     ("xxhash_rust", &["batch/"]),
 ];
