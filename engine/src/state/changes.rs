@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::error::{Error, Result};
+
 /// One change of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
@@ -122,5 +124,77 @@ impl Changes {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.places.clear();
+    }
+}
+
+/// In front of an encoded change: what it is, length of the key, length of the value.
+const HEADER_BYTES: usize = 9;
+
+impl Changes {
+    /// The changes as bytes, for the epoch log; [`read_changes`] reads them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes.len() + self.places.len() * HEADER_BYTES);
+        for place in &self.places {
+            bytes.push(place.kind as u8);
+            bytes.extend_from_slice(&((place.key_end - place.start) as u32).to_le_bytes());
+            bytes.extend_from_slice(&((place.end - place.key_end) as u32).to_le_bytes());
+            bytes.extend_from_slice(&self.bytes[place.start..place.end]);
+        }
+        bytes
+    }
+}
+
+/// Calls `visit` with each change in the bytes that [`Changes::to_bytes`] gave, in order.
+///
+/// # Errors
+/// The bytes are damaged, or `visit` failed.
+pub fn read_changes(mut bytes: &[u8], visit: &mut dyn FnMut(Change<'_>) -> Result<()>) -> Result<()> {
+    let damaged = || Error::failed("changes of keyed state are damaged: run `wal verify`");
+    while !bytes.is_empty() {
+        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(damaged)?;
+        let [kind, a, b, c, d, e, f, g, h] = *header;
+        let (key, value) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        let (key, rest) = rest.split_at_checked(key as usize).ok_or_else(damaged)?;
+        let (value, rest) = rest.split_at_checked(value as usize).ok_or_else(damaged)?;
+        visit(match kind {
+            kind if kind == Kind::Put as u8 => Change::Put { key, value },
+            kind if kind == Kind::Delete as u8 => Change::Delete { key },
+            kind if kind == Kind::DeletePrefix as u8 => Change::DeletePrefix { prefix: key },
+            _ => return Err(damaged()),
+        })?;
+        bytes = rest;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_as_they_were_written_and_no_cut_is_taken_for_them() {
+        let mut changes = Changes::new();
+        changes.delete_prefix(b"a");
+        changes.put(b"ab", b"1");
+        changes.delete(b"b");
+        changes.put(b"c", b"");
+        let bytes = changes.to_bytes();
+        let mut read = Changes::new();
+        let mut copy = |change: Change<'_>| {
+            match change {
+                Change::Put { key, value } => read.put(key, value),
+                Change::Delete { key } => read.delete(key),
+                Change::DeletePrefix { prefix } => read.delete_prefix(prefix),
+            }
+            Ok(())
+        };
+        read_changes(&bytes, &mut copy).unwrap();
+        assert!(read.iter().eq(changes.iter()));
+        let whole = [0, 10, 22, 32, 42];
+        for end in 0..bytes.len() {
+            let outcome = read_changes(&bytes[..end], &mut |_| Ok(()));
+            assert_eq!(outcome.is_ok(), whole.contains(&end), "cut to {end} of {}", bytes.len());
+        }
     }
 }

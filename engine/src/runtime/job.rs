@@ -1,0 +1,240 @@
+//! The directory of a durable job: what an earlier run left in it, and how epochs get into it.
+//!
+//! Recovery, each step of which may be cut short and done again: take the lock and begin a generation of
+//! the log (`wal/`); find the last committed epoch; bring the state store up to it; give every node what
+//! that epoch says about it, and every sink the output that it may not have shown.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::assembly::Beginning;
+use super::epochs::Complete;
+use super::log_thread::Durable;
+use super::store_thread::StoreThread;
+use crate::batch::{KeyGroup, hash_bytes};
+use crate::config::EngineConfig;
+use crate::epoch::{EntryKind, Restored, decode_record, encode_record};
+use crate::error::{Error, Result};
+use crate::storage::{DirectoryStorage, Storage};
+use crate::time::Epoch;
+use crate::topology::Topology;
+use crate::wal::{EpochLog, JobId, LogLimits, Record as LogRecord, RecordKind, Recovery};
+
+/// What the commit of an epoch says about the job.
+#[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
+struct CommitNote {
+    topology: String,
+    key_groups: KeyGroup,
+    /// The input has ended, and everything is in this epoch.
+    finished: bool,
+}
+
+/// A job whose epochs survive: where it begins, and what makes its epochs durable.
+pub(crate) struct Job {
+    pub(crate) beginning: Beginning,
+    pub(crate) log: DurableLog,
+}
+
+/// The log of a job, and the store that follows it.
+pub(crate) struct DurableLog {
+    log: EpochLog,
+    store: StoreThread,
+    note: CommitNote,
+}
+
+fn kind_of(kind: EntryKind) -> RecordKind {
+    match kind {
+        EntryKind::Positions => RecordKind::Positions,
+        EntryKind::Operator => RecordKind::Operator,
+        EntryKind::StateDelta | EntryKind::StoreChanges => RecordKind::StateDelta,
+        EntryKind::Staged => RecordKind::Staged,
+        EntryKind::Counts => RecordKind::Counts,
+    }
+}
+
+fn entry_kind(kind: RecordKind) -> Option<EntryKind> {
+    Some(match kind {
+        RecordKind::Positions => EntryKind::Positions,
+        RecordKind::Operator => EntryKind::Operator,
+        RecordKind::StateDelta => EntryKind::StateDelta,
+        RecordKind::Staged => EntryKind::Staged,
+        RecordKind::Counts => EntryKind::Counts,
+        _ => return None,
+    })
+}
+
+/// The epoch up to which the output of a sink survives by itself, as the entry of a later epoch says.
+fn delivered(payload: &[u8]) -> u64 {
+    payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+impl Job {
+    /// Opens the job in `directory`, or begins one.
+    ///
+    /// # Errors
+    /// The directory is in use, damaged, of another topology, or cannot be read or written.
+    pub(crate) fn open(topology: &Topology, config: &EngineConfig, directory: &Path) -> Result<Self> {
+        std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
+        let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
+        let store = StoreThread::of_directory(directory, config)?;
+        Job::open_in(topology, config, storage, store)
+    }
+
+    /// Opens the job whose log is in `storage` and whose state store is behind `store`.
+    ///
+    /// # Errors
+    /// As [`Job::open`].
+    pub(crate) fn open_in(
+        topology: &Topology,
+        config: &EngineConfig,
+        storage: Arc<dyn Storage>,
+        store: StoreThread,
+    ) -> Result<Self> {
+        let id = JobId(u128::from(hash_bytes(topology.name().as_bytes())));
+        let (log, recovery) = EpochLog::open(storage, id, LogLimits::default())?;
+        let note = CommitNote {
+            topology: topology.name().to_owned(),
+            key_groups: config.key_groups,
+            finished: false,
+        };
+        let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
+        match recovery.committed() {
+            None => store.clear()?,
+            Some(committed) => {
+                let before: CommitNote = decode_record("the job", &committed.payload)?;
+                note.check(&before)?;
+                beginning.epoch = committed.epoch;
+                beginning.nodes = nodes(&recovery, committed.epoch)?;
+                check_nodes(topology, &beginning.nodes)?;
+                replay(&recovery, &store, committed.epoch)?;
+            }
+        }
+        beginning.store = Some(store.clone_home());
+        Ok(Job { beginning, log: DurableLog { log, store, note } })
+    }
+}
+
+impl CommitNote {
+    /// Whether a run with this note may go on behind `before`.
+    fn check(&self, before: &CommitNote) -> Result<()> {
+        if before.key_groups != self.key_groups {
+            return Err(Error::Config(format!(
+                "`key_groups` is {}, and the state was written with {}: the number is fixed for the life of \
+                 a state directory",
+                self.key_groups, before.key_groups
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What the last epoch says about each node, and the staged output of those before that sinks still need.
+fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restored>>> {
+    let mut nodes = HashMap::<String, Restored>::new();
+    let mut shown = HashMap::<(String, u32), u64>::new();
+    let mut needed = last.0.saturating_sub(1);
+    recovery.read(Epoch(needed), &mut |record| {
+        let Some(kind) = entry_kind(record.kind) else { return Ok(()) };
+        let node = nodes.entry(record.owner.to_owned()).or_default();
+        node.epoch = last.0;
+        node.subtasks = node.subtasks.max(record.subtask as usize + 1);
+        match kind {
+            EntryKind::Staged => {
+                let delivered = delivered(record.payload);
+                needed = needed.min(delivered);
+                shown.insert((record.owner.to_owned(), record.subtask), delivered);
+                keep_staged(node, &record);
+            }
+            // Large, and in the store when the run begins.
+            EntryKind::StateDelta | EntryKind::StoreChanges => {}
+            _ => drop(node.entries.insert((kind, record.subtask), record.payload.to_vec())),
+        }
+        Ok(())
+    })?;
+    if needed + 1 < last.0 {
+        recovery.read(Epoch(needed), &mut |record| {
+            let owner = (record.owner.to_owned(), record.subtask);
+            let wanted = shown.get(&owner).is_some_and(|shown| record.epoch.0 > *shown);
+            if record.kind == RecordKind::Staged && wanted {
+                keep_staged(nodes.entry(owner.0).or_default(), &record);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(nodes.into_iter().map(|(name, node)| (name, Arc::new(node))).collect())
+}
+
+fn keep_staged(node: &mut Restored, record: &LogRecord<'_>) {
+    node.staged.insert((record.subtask, record.epoch.0), record.payload.to_vec());
+}
+
+/// A node that had something must still be there: what it had would be lost in silence.
+fn check_nodes(topology: &Topology, nodes: &HashMap<String, Arc<Restored>>) -> Result<()> {
+    let known: BTreeSet<&str> = topology.graph.nodes.iter().map(|node| node.name.as_str()).collect();
+    let had_something = |node: &Restored| {
+        !node.staged.is_empty() || node.entries.keys().any(|(kind, _)| *kind != EntryKind::Counts)
+    };
+    let mut missing: Vec<_> = nodes
+        .iter()
+        .filter(|(name, node)| !known.contains(name.as_str()) && had_something(node))
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    missing.sort_unstable();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "the state directory was written by another version of the topology `{}`, which had {}: give the \
+         nodes their former names back, or start over with --no-resume",
+        topology.name(),
+        missing.join(", ")
+    )))
+}
+
+/// Brings the store up to the last committed epoch.
+fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
+    let applied = store.applied()?;
+    if applied > last {
+        return Err(Error::failed(format!(
+            "the state store is at epoch {applied}, and the log ends at epoch {last}: the log has lost \
+             committed epochs; restore a snapshot, or start over with --no-resume"
+        )));
+    }
+    if applied == last {
+        return Ok(());
+    }
+    let mut replay = store.replay();
+    recovery.read(applied, &mut |record| match record.kind {
+        RecordKind::StateDelta => replay.push(record.owner, record.payload),
+        _ => Ok(()),
+    })?;
+    replay.finish(last)
+}
+
+impl Durable for DurableLog {
+    /// All entries of the epoch, its commit, and one sync; then the store follows in its own time.
+    fn commit(&mut self, complete: Complete) -> Result<Epoch> {
+        let Complete { epoch, entries, is_last, .. } = complete;
+        let mut shown = epoch.0;
+        let mut changes = Vec::new();
+        for entry in entries {
+            if entry.kind == EntryKind::StoreChanges {
+                changes.push((entry.owner, entry.payload));
+                continue;
+            }
+            if entry.kind == EntryKind::Staged {
+                shown = shown.min(delivered(&entry.payload));
+            }
+            self.log.append(epoch, kind_of(entry.kind), &entry.owner, entry.subtask, &entry.payload)?;
+        }
+        self.note.finished = is_last;
+        let note = encode_record(&self.note)?;
+        self.log.commit(epoch, &note)?;
+        self.store.committed(epoch, changes)?;
+        // Needed are the last epoch, output that is not delivered, and what the store has not on its disk.
+        let spare = self.store.durable(epoch)?.0.min(shown).min(epoch.0.saturating_sub(1));
+        self.log.truncate_before(Epoch(spare))?;
+        Ok(epoch)
+    }
+}

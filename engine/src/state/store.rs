@@ -1,0 +1,142 @@
+//! `StateStore`: all tables of a job as of one committed epoch.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Change, Changes, MemoryBackend, StateBackend, VisitRow, VisitValue, read_changes};
+use crate::error::Result;
+use crate::time::Epoch;
+
+/// The changes of some tables: name of the table and the bytes of [`Changes::to_bytes`].
+pub type TableChanges = (String, Vec<u8>);
+
+/// The tables of a job. It only ever receives committed epochs, and knows the last one.
+pub trait StateStore: Send + Sync + fmt::Debug {
+    /// The table of an operator.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn table(&self, operator: &str) -> Result<Box<dyn StateBackend>>;
+
+    /// The epoch that the tables are at; `Epoch(0)` when they are empty.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn applied(&self) -> Result<Epoch>;
+
+    /// Applies all changes or none, and with them the epoch that they lead to, if they lead to one.
+    ///
+    /// # Errors
+    /// The store cannot be written, or the changes are damaged.
+    fn apply(&self, changes: &[TableChanges], epoch: Option<Epoch>) -> Result<()>;
+
+    /// Brings what was applied to the disk.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    fn flush(&self) -> Result<()>;
+}
+
+/// Tables in memory; clones share them. What a crash would leave is what the last flush saw.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    now: Arc<Mutex<Image>>,
+    flushed: Arc<Mutex<Image>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Image {
+    applied: Epoch,
+    tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        MemoryStore::default()
+    }
+
+    /// The store as a crash would leave it.
+    #[must_use]
+    pub fn crash(&self) -> Self {
+        let image = guard(&self.flushed).clone();
+        MemoryStore { now: Arc::new(Mutex::new(image.clone())), flushed: Arc::new(Mutex::new(image)) }
+    }
+}
+
+fn guard(image: &Mutex<Image>) -> MutexGuard<'_, Image> {
+    image.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StateStore for MemoryStore {
+    fn table(&self, operator: &str) -> Result<Box<dyn StateBackend>> {
+        Ok(Box::new(MemoryTable { store: self.clone(), operator: operator.to_owned() }))
+    }
+
+    fn applied(&self) -> Result<Epoch> {
+        Ok(guard(&self.now).applied)
+    }
+
+    fn apply(&self, changes: &[TableChanges], epoch: Option<Epoch>) -> Result<()> {
+        let mut image = guard(&self.now);
+        for (operator, bytes) in changes {
+            let table = image.tables.entry(operator.clone()).or_default();
+            read_changes(bytes, &mut |change| {
+                match change {
+                    Change::Put { key, value } => drop(table.insert(key.to_vec(), value.to_vec())),
+                    Change::Delete { key } => drop(table.remove(key)),
+                    Change::DeletePrefix { prefix } => table.retain(|key, _| !key.starts_with(prefix)),
+                }
+                Ok(())
+            })?;
+        }
+        image.applied = epoch.unwrap_or(image.applied);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<()> {
+        *guard(&self.flushed) = guard(&self.now).clone();
+        Ok(())
+    }
+}
+
+/// One table of a [`MemoryStore`].
+#[derive(Debug)]
+struct MemoryTable {
+    store: MemoryStore,
+    operator: String,
+}
+
+impl MemoryTable {
+    /// The rows of now, as a backend of their own.
+    fn rows(&self) -> MemoryBackend {
+        let rows = guard(&self.store.now).tables.get(&self.operator).cloned().unwrap_or_default();
+        MemoryBackend::of_rows(&self.operator, rows)
+    }
+}
+
+impl StateBackend for MemoryTable {
+    fn table(&self) -> &str {
+        &self.operator
+    }
+
+    fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()> {
+        self.rows().get_many(keys, visit)
+    }
+
+    fn write(&mut self, changes: &Changes) -> Result<()> {
+        self.store.apply(&[(self.operator.clone(), changes.to_bytes())], None)
+    }
+
+    fn scan(
+        &mut self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows_max: usize,
+        visit: VisitRow<'_>,
+    ) -> Result<usize> {
+        self.rows().scan(prefix, after, rows_max, visit)
+    }
+}
