@@ -64,8 +64,11 @@ pub struct EngineConfig {
     pub combined_keys_max: usize,
     /// Number of key groups; fixed for the life of a state directory.
     pub key_groups: KeyGroup,
-    /// Where state larger than memory goes; a temporary directory if not set.
+    /// Where the job keeps its epochs and its state, so that it goes on after whatever ended it. Without
+    /// one nothing survives, and a job starts at the beginning of its input.
     pub state_dir: Option<PathBuf>,
+    /// Where state larger than memory goes when there is no `state_dir`; a temporary directory if not set.
+    pub spill_dir: Option<PathBuf>,
     /// What happens when a stage fails.
     pub restart: RestartStrategy,
 }
@@ -82,6 +85,7 @@ impl Default for EngineConfig {
             combined_keys_max: 1 << 17,
             key_groups: GROUPS_DEFAULT,
             state_dir: None,
+            spill_dir: None,
             restart: RestartStrategy::Never,
         }
     }
@@ -106,7 +110,29 @@ impl EngineConfig {
         EngineConfig { state_bytes_max: bytes, ..self }
     }
 
-    /// Where state larger than memory goes.
+    /// Where the job keeps its epochs and its state; a run with the same directory goes on where the last
+    /// one stopped.
+    ///
+    /// ```
+    /// use headwater::prelude::*;
+    /// use headwater_connectors::{Collect, MemorySource};
+    ///
+    /// # let place = std::env::temp_dir().join(format!("headwater-doc-{}", std::process::id()));
+    /// # let run = |out: &Collect<u64>| -> Result<()> {
+    /// let flow = StreamBuilder::new("job");
+    /// flow.source("numbers", MemorySource::from(vec![1_u64, 2, 3])).sink("out", out.clone());
+    /// let summary = flow.build()?.run(EngineConfig::default().state_dir(&place))?;
+    /// assert_eq!(summary.records_read(), 3);
+    /// # Ok(())
+    /// # };
+    /// # let out = Collect::new();
+    /// # run(&out)?;
+    /// # assert_eq!(out.take(), [1, 2, 3]);
+    /// // A second run finds that everything is done.
+    /// # run(&out)?;
+    /// # std::fs::remove_dir_all(&place)?;
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
     #[must_use]
     pub fn state_dir(self, directory: impl Into<PathBuf>) -> Self {
         EngineConfig { state_dir: Some(directory.into()), ..self }

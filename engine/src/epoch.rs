@@ -1,10 +1,13 @@
 //! What belongs to an epoch: the entries that instances give for the log, and what a later run gets back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::batch::{Record, decode_one, encode_one};
 use crate::error::{Error, Result};
 use crate::telemetry::Counts;
+use crate::time::Epoch;
 
 /// What an entry of the epoch log says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,10 +16,10 @@ pub(crate) enum EntryKind {
     Positions,
     /// What an operator knows besides its keyed state.
     Operator,
-    /// Which namespaces keyed state has.
-    Namespaces,
     /// How keyed state changed in this epoch.
     StateDelta,
+    /// How keyed state differs from what the store holds; for the store, not for the log.
+    StoreChanges,
     /// What a sink needs to show the rows of this epoch.
     Staged,
     /// The counts of a node, since the beginning of the job.
@@ -38,13 +41,20 @@ pub(crate) struct Entry {
 pub(crate) struct Journal {
     on: bool,
     subtask: u32,
+    /// The epoch with which the store is to be brought up to date.
+    store_epoch: Arc<AtomicU64>,
     entries: Vec<Entry>,
 }
 
 impl Journal {
     /// A journal of an instance; one that is not `on` keeps nothing.
-    pub(crate) fn new(on: bool, subtask: usize) -> Self {
-        Journal { on, subtask: subtask as u32, entries: Vec::new() }
+    pub(crate) fn new(on: bool, subtask: usize, store_epoch: Arc<AtomicU64>) -> Self {
+        Journal { on, subtask: subtask as u32, store_epoch, entries: Vec::new() }
+    }
+
+    /// True when keyed state must say with this epoch how it differs from what the store holds.
+    pub(crate) fn is_for_store(&self, epoch: Epoch) -> bool {
+        self.on && self.store_epoch.load(SeqCst) == epoch.0
     }
 
     /// False when nobody will read it, so that nothing need be encoded.
@@ -108,6 +118,8 @@ pub(crate) fn decode_record<R: Record>(owner: &str, bytes: &[u8]) -> Result<R> {
 /// What the last committed epoch of an earlier run says about one node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Restored {
+    /// The epoch.
+    pub(crate) epoch: u64,
     /// How many instances the node had.
     pub(crate) subtasks: usize,
     /// By kind and subtask; staged output is apart, because it is of several epochs.

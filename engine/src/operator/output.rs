@@ -53,7 +53,10 @@ impl<T: Record> Share<T> {
             }
         }
         epochs.sort_by_key(|(epoch, _)| *epoch);
-        let last = epochs.last().map_or(0, |(Epoch(epoch), _)| *epoch);
+        if epochs.last().is_none_or(|(Epoch(epoch), _)| *epoch < restored.epoch) {
+            epochs.push((Epoch(restored.epoch), Staged::nothing()));
+        }
+        let last = restored.epoch;
         let delivery = self.writer.recover(epochs).map_err(|error| error.at(&self.name))?;
         self.delivered = if delivery == Delivery::Final { last } else { delivered.unwrap_or(0) };
         Ok(())

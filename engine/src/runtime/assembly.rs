@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::plan::Plan;
 use super::state_home::StateHome;
+use super::store_thread::StoreHome;
 use crate::channel::{InstanceWaker, RouterLimits};
 use crate::config::EngineConfig;
 use crate::epoch::{Journal, Restored};
@@ -48,6 +49,8 @@ pub(crate) struct Beginning {
     pub(crate) epoch: Epoch,
     /// What that epoch says about each node, by name.
     pub(crate) nodes: HashMap<String, Arc<Restored>>,
+    /// The store that follows the epochs.
+    pub(crate) store: Option<Arc<StoreHome>>,
 }
 
 /// Both ends of the channels of an edge that are not yet built into an instance.
@@ -234,7 +237,8 @@ impl Wiring for Assembly<'_> {
     }
 
     fn journal(&self) -> Journal {
-        Journal::new(self.beginning.is_durable, self.subtask)
+        let store_epoch = self.beginning.store.as_ref().map(|store| Arc::clone(&store.asked));
+        Journal::new(self.beginning.is_durable, self.subtask, store_epoch.unwrap_or_default())
     }
 
     fn on_commit(&mut self, on_commit: Arc<Mutex<dyn OnCommit>>) {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use super::actor::{Inject, StageActor};
-use super::epochs::{Complete, Epochs};
-use super::log_thread::LogThread;
+use super::epochs::Epochs;
+use super::log_thread::{Durable, LogThread};
 use super::running::Control;
 use super::supervisor::{Ended, Supervisor};
 use crate::error::{Error, Result};
 use crate::stage::EpochBoard;
 use crate::telemetry;
-use crate::time::Epoch;
+use crate::time::{Clock, Epoch};
 
 /// Starts epochs and notices when they are complete.
 pub(crate) struct Coordinator {
@@ -23,14 +23,17 @@ pub(crate) struct Coordinator {
     pub(crate) control: Arc<Control>,
     pub(crate) supervisor: Addr<Supervisor>,
     /// Makes epochs durable; without one they are as soon as they are complete.
-    pub(crate) log: Option<LogThread>,
+    pub(crate) log: Option<Box<dyn Durable>>,
+    /// The thread in which it works.
+    pub(crate) thread: Option<LogThread>,
     pub(crate) interval: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Coordinator {
     /// An epoch may be due.
     fn start_epoch(&mut self) {
-        if let Some(epoch) = self.epochs.start() {
+        if let Some(epoch) = self.epochs.start(self.clock.monotonic_ms()) {
             self.sources.iter().for_each(|source| source.do_send(Inject(epoch)));
         }
     }
@@ -38,8 +41,8 @@ impl Coordinator {
     /// An instance has passed an epoch, or all have ended.
     fn advance(&mut self) {
         while let Some(complete) = self.epochs.complete() {
-            match &self.log {
-                Some(log) => log.commit(complete),
+            match &self.thread {
+                Some(thread) => thread.commit(complete),
                 None => self.committed(complete.epoch),
             }
         }
@@ -56,11 +59,24 @@ impl Coordinator {
     }
 }
 
+impl Coordinator {
+    /// Epochs cannot become durable any more: the attempt is over.
+    fn failed(&self, error: Error) {
+        self.supervisor.do_send(Ended { label: Arc::from("the epoch log"), outcome: Err(error) });
+    }
+}
+
 impl Actor for Coordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
         let address = context.address();
+        if let Some(log) = self.log.take() {
+            match LogThread::start(log, address.clone()) {
+                Ok(thread) => self.thread = Some(thread),
+                Err(error) => return self.failed(error),
+            }
+        }
         self.board.listen(move || address.do_send(Advance));
         context.run_interval(self.interval, |coordinator, _| coordinator.start_epoch());
         self.advance();
@@ -98,9 +114,7 @@ impl Handler<Committed> for Coordinator {
                 self.committed(epoch);
                 self.advance();
             }
-            Err(error) => {
-                self.supervisor.do_send(Ended { label: Arc::from("the epoch log"), outcome: Err(error) });
-            }
+            Err(error) => self.failed(error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::store_thread::StoreHome;
 use crate::epoch::Entry;
 use crate::stage::EpochBoard;
 use crate::time::Epoch;
@@ -33,11 +34,17 @@ pub(crate) struct Epochs {
     halting: bool,
     /// The epoch at which the run ends early.
     halt: Option<u64>,
+    /// The store that follows the epochs of a durable job.
+    store: Option<Arc<StoreHome>>,
 }
 
 impl Epochs {
     /// Epochs behind `before`, the last one of an earlier run.
-    pub(crate) fn new(board: Arc<EpochBoard>, Epoch(before): Epoch) -> Self {
+    pub(crate) fn new(
+        board: Arc<EpochBoard>,
+        Epoch(before): Epoch,
+        store: Option<Arc<StoreHome>>,
+    ) -> Self {
         Epochs {
             board,
             requested: before,
@@ -46,6 +53,7 @@ impl Epochs {
             last: None,
             halting: false,
             halt: None,
+            store,
         }
     }
 
@@ -59,8 +67,8 @@ impl Epochs {
         self.halting = true;
     }
 
-    /// Starts the next epoch, if one may start now. Behind the end of the input there is exactly one more.
-    pub(crate) fn start(&mut self) -> Option<Epoch> {
+    /// Starts the next epoch, if one may start now, at `now_ms` of the monotonic clock. Behind the end of the input there is exactly one more.
+    pub(crate) fn start(&mut self, now_ms: u64) -> Option<Epoch> {
         if self.last.is_some() || self.halt.is_some() {
             return None;
         }
@@ -74,6 +82,9 @@ impl Epochs {
             self.last = Some(self.requested);
         } else if self.halting {
             self.halt = Some(self.requested);
+        }
+        if let Some(store) = &self.store {
+            store.ask(Epoch(self.requested), now_ms);
         }
         self.board.request(Epoch(self.requested));
         Some(Epoch(self.requested))

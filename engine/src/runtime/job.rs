@@ -18,7 +18,7 @@ use crate::epoch::{EntryKind, Restored, decode_record, encode_record};
 use crate::error::{Error, Result};
 use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
-use crate::topology::Topology;
+use crate::topology::{NodeKind, Topology};
 use crate::wal::{EpochLog, JobId, LogLimits, Record as LogRecord, RecordKind, Recovery};
 
 /// What the commit of an epoch says about the job.
@@ -41,6 +41,8 @@ pub(crate) struct DurableLog {
     log: EpochLog,
     store: StoreThread,
     note: CommitNote,
+    /// There is keyed state for the store to follow.
+    has_state: bool,
 }
 
 fn kind_of(kind: EntryKind) -> RecordKind {
@@ -110,8 +112,10 @@ impl Job {
                 replay(&recovery, &store, committed.epoch)?;
             }
         }
-        beginning.store = Some(store.clone_home());
-        Ok(Job { beginning, log: DurableLog { log, store, note } })
+        beginning.store = Some(store.home());
+        let has_state =
+            topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
+        Ok(Job { beginning, log: DurableLog { log, store, note, has_state } })
     }
 }
 
@@ -201,6 +205,7 @@ fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
              committed epochs; restore a snapshot, or start over with --no-resume"
         )));
     }
+    store.found(applied);
     if applied == last {
         return Ok(());
     }
@@ -233,7 +238,9 @@ impl Durable for DurableLog {
         self.log.commit(epoch, &note)?;
         self.store.committed(epoch, changes)?;
         // Needed are the last epoch, output that is not delivered, and what the store has not on its disk.
-        let spare = self.store.durable(epoch)?.0.min(shown).min(epoch.0.saturating_sub(1));
+        let stored = self.store.durable()?;
+        let stored = if self.has_state { stored.0 } else { epoch.0 };
+        let spare = stored.min(shown).min(epoch.0.saturating_sub(1));
         self.log.truncate_before(Epoch(spare))?;
         Ok(epoch)
     }

@@ -5,9 +5,11 @@
 //! 3. `actor`: a stage instance as an actix actor; its data loop touches no mailbox
 //! 4. `epochs`: which epoch is next, which is complete, which is the last
 //! 5. `coordinator`: the actor that starts epochs; `log_thread`: the thread that makes them durable
-//! 6. `supervisor`: the actor that hears of ends and failures
-//! 7. `running`: `RunningTopology`, the handle of the embedder
-//! 8. `restart`: when to try again
+//! 6. `job`: the directory of a durable job: recovery, and the commit of an epoch
+//! 7. `store_thread`: the state store, which follows the epochs in its own time
+//! 8. `supervisor`: the actor that hears of ends and failures
+//! 9. `running`: `RunningTopology`, the handle of the embedder
+//! 10. `restart`: when to try again
 //!
 //! The one home of actix: messages are few and small; no row, watermark or barrier is ever one.
 
@@ -15,11 +17,13 @@ mod actor;
 mod assembly;
 mod coordinator;
 mod epochs;
+mod job;
 mod log_thread;
 mod plan;
 mod restart;
 mod running;
 mod state_home;
+mod store_thread;
 mod supervisor;
 
 pub use self::actor::Activity;

@@ -11,9 +11,12 @@ use dashmap::DashMap;
 
 use super::actor::{Activity, Inspect, StageActor, Start};
 use super::assembly::{Assembled, Beginning, Meters, assemble};
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, Halt};
 use super::epochs::Epochs;
+use super::job::Job;
+use super::log_thread::Durable;
 use super::restart::Restarts;
+use super::store_thread::StoreHome;
 use super::supervisor::{Drain, Supervisor, Watch};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
@@ -28,6 +31,8 @@ pub(crate) struct Control {
     supervisor: Mutex<Option<Addr<Supervisor>>>,
     coordinator: Mutex<Option<Addr<Coordinator>>>,
     meters: Mutex<Meters>,
+    /// A stop keeps what was done, to go on another time, instead of ending the input.
+    is_durable: bool,
     outcome: Mutex<Option<Result<()>>>,
     stopping: AtomicBool,
     /// Wakes a wait between two attempts.
@@ -60,7 +65,11 @@ impl Control {
         self.stopping.store(true, SeqCst);
         self.stop_signal.1.notify_all();
         drop(waiting);
-        if let Some(supervisor) = &*guard(&self.supervisor) {
+        if self.is_durable
+            && let Some(coordinator) = &*guard(&self.coordinator)
+        {
+            coordinator.do_send(Halt);
+        } else if let Some(supervisor) = &*guard(&self.supervisor) {
             supervisor.do_send(Drain);
         }
     }
@@ -134,6 +143,7 @@ pub struct RunningTopology {
     shape: Shape,
     control: Arc<Control>,
     thread: JoinHandle<Result<()>>,
+    resumed: Epoch,
 }
 
 /// Names and roles of the nodes.
@@ -170,6 +180,7 @@ impl Topology {
             supervisor: Mutex::new(None),
             coordinator: Mutex::new(None),
             meters: Mutex::new(Vec::new()),
+            is_durable: config.state_dir.is_some(),
             outcome: Mutex::new(None),
             stopping: AtomicBool::new(false),
             stop_signal: (Mutex::new(()), Condvar::new()),
@@ -179,8 +190,10 @@ impl Topology {
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // The first assembly happens here, so that what cannot start is the caller's error.
-        let first = assemble(&self, &config, Arc::clone(&clock), &Beginning::default())?;
-        guard(&control.meters).clone_from(&first.meters);
+        let first = prepare(&self, &config, &clock)?;
+        guard(&control.meters).clone_from(&first.assembled.meters);
+        control.epoch.store(first.assembled.before.0, SeqCst);
+        let resumed = first.assembled.before;
         let shared = Arc::clone(&control);
         let thread =
             std::thread::Builder::new().name(format!("{}-supervisor", self.name())).spawn(move || {
@@ -189,7 +202,7 @@ impl Topology {
                 shared.finished.1.notify_all();
                 outcome
             })?;
-        Ok(RunningTopology { shape, control, thread })
+        Ok(RunningTopology { shape, control, thread, resumed })
     }
 
     /// Runs the topology to the end of its input.
@@ -207,7 +220,7 @@ impl RunningTopology {
     /// # Errors
     /// A source, operator or sink failed, and the restart strategy gave up.
     pub fn wait(self) -> Result<Summary> {
-        let RunningTopology { shape, control, thread } = self;
+        let RunningTopology { shape, control, thread, .. } = self;
         let outcome = thread.join().map_err(|_| Error::failed("the supervisor thread panicked"))?;
         outcome.map(|()| report(&shape, &control))
     }
@@ -226,8 +239,9 @@ impl RunningTopology {
         self.thread.is_finished()
     }
 
-    /// Ends the input where it stands: sources stop, everything read is processed, windows close, sinks
-    /// finish. Returns at once; see [`wait`](Self::wait).
+    /// Ends the run. Without a state directory the input ends where it stands: everything read is
+    /// processed, windows close, sinks finish. With one, a last epoch is committed, and the next run goes on
+    /// behind it. Returns at once; see [`wait`](Self::wait).
     pub fn stop(&self) {
         self.control.drain();
     }
@@ -236,6 +250,12 @@ impl RunningTopology {
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper { control: Arc::clone(&self.control) }
+    }
+
+    /// The epoch of an earlier run behind which this one goes on; `None` when it begins at the beginning.
+    #[must_use]
+    pub fn resumed(&self) -> Option<u64> {
+        (self.resumed > Epoch(0)).then_some(self.resumed.0)
     }
 
     /// The counts now.
@@ -297,28 +317,50 @@ fn report(shape: &Shape, control: &Control) -> Report {
     Report { nodes, epoch: control.epoch.load(SeqCst), restarts: control.restarts.load(SeqCst) }
 }
 
+/// What an attempt needs.
+struct Attempt {
+    assembled: Assembled,
+    /// Makes epochs durable.
+    log: Option<Box<dyn Durable>>,
+    store: Option<Arc<StoreHome>>,
+}
+
+/// Opens the job's directory, if it has one, and puts the instances together.
+fn prepare(topology: &Topology, config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Attempt> {
+    config.validate()?;
+    let Some(directory) = &config.state_dir else {
+        let assembled = assemble(topology, config, Arc::clone(clock), &Beginning::default())?;
+        return Ok(Attempt { assembled, log: None, store: None });
+    };
+    let Job { beginning, log } = Job::open(topology, config, directory)?;
+    let assembled = assemble(topology, config, Arc::clone(clock), &beginning)?;
+    Ok(Attempt { assembled, log: Some(Box::new(log)), store: beginning.store })
+}
+
 /// Attempt after attempt, until one succeeds or the strategy gives up.
 fn run(
     topology: &Topology,
     config: &EngineConfig,
     clock: &Arc<dyn Clock>,
     control: &Arc<Control>,
-    first: Assembled,
+    first: Attempt,
 ) -> Result<()> {
     let mut restarts = Restarts::new(config.restart);
     let mut next = Some(first);
     loop {
-        let assembled = match next.take() {
-            Some(assembled) => assembled,
-            None => assemble(topology, config, Arc::clone(clock), &Beginning::default())?,
+        let prepared = match next.take() {
+            Some(prepared) => prepared,
+            None => prepare(topology, config, clock)?,
         };
-        guard(&control.meters).clone_from(&assembled.meters);
-        let Err(error) = attempt(assembled, config, control) else { return Ok(()) };
+        guard(&control.meters).clone_from(&prepared.assembled.meters);
+        let before = prepared.assembled.before;
+        let Err(error) = attempt(prepared, config, clock, control) else { return Ok(()) };
         let Some(delay_ms) = restarts.after_failure(clock.monotonic_ms()) else { return Err(error) };
         if control.stopping.load(SeqCst) {
             return Err(error);
         }
-        tracing::warn!(%error, delay_ms, "restarting the topology from the beginning");
+        let from = if config.state_dir.is_some() { "the last epoch" } else { "the beginning" };
+        tracing::warn!(%error, delay_ms, %before, "restarting the topology from {from}");
         metrics::counter!(telemetry::RESTARTS).increment(1);
         control.restarts.fetch_add(1, SeqCst);
         let (lock, signal) = &control.stop_signal;
@@ -330,7 +372,13 @@ fn run(
 }
 
 /// Runs all instances on their arbiters until they have ended or one has failed.
-fn attempt(assembled: Assembled, config: &EngineConfig, control: &Arc<Control>) -> Result<()> {
+fn attempt(
+    prepared: Attempt,
+    config: &EngineConfig,
+    clock: &Arc<dyn Clock>,
+    control: &Arc<Control>,
+) -> Result<()> {
+    let Attempt { assembled, log, store } = prepared;
     let system = System::new();
     let arbiters: Vec<Arbiter> =
         system.block_on(async { (0..config.parallelism).map(|_| Arbiter::new()).collect() });
@@ -353,13 +401,18 @@ fn attempt(assembled: Assembled, config: &EngineConfig, control: &Arc<Control>) 
         }
         supervisor.do_send(Watch(instances.clone()));
         instances.iter().for_each(|instance| instance.do_send(Start));
-        let interval = Duration::from_millis(config.epoch_interval_ms);
-        let board = assembled.board;
-        let epochs = Epochs::new(Arc::clone(&board), assembled.before);
-        let shared = Arc::clone(control);
-        let log = None;
-        let coordinator =
-            Coordinator { sources, epochs, board, control: shared, supervisor, log, interval }.start();
+        let coordinator = Coordinator {
+            sources,
+            epochs: Epochs::new(Arc::clone(&assembled.board), assembled.before, store),
+            board: assembled.board,
+            control: Arc::clone(control),
+            supervisor,
+            log,
+            thread: None,
+            interval: Duration::from_millis(config.epoch_interval_ms),
+            clock: Arc::clone(clock),
+        };
+        let coordinator = coordinator.start();
         *guard(&control.coordinator) = Some(coordinator);
     });
     if control.stopping.load(SeqCst) {

@@ -13,7 +13,7 @@ pub(crate) struct StateHome {
 }
 
 /// A quarter of the memory for state is for the store's block cache and memtables.
-const STORE_PART: usize = 4;
+pub(super) const STORE_PART: usize = 4;
 
 impl StateHome {
     /// A home for `instances` stateful instances.
@@ -93,7 +93,7 @@ impl Store {
 
     fn new(config: &EngineConfig) -> Self {
         Store {
-            directory: config.state_dir.clone(),
+            directory: config.spill_dir.clone(),
             memory_bytes: config.state_bytes_max / STORE_PART,
             opened: None,
         }

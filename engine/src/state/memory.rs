@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::{Change, Changes, StateBackend, VisitRow, VisitValue};
+use super::{Change, Changes, StateBackend, VisitRow, VisitValue, read_changes};
 use crate::error::Result;
 
 /// A table that lives and dies with the process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryBackend {
     table: String,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -18,6 +18,22 @@ impl MemoryBackend {
     #[must_use]
     pub fn new(table: impl Into<String>) -> Self {
         MemoryBackend { table: table.into(), rows: BTreeMap::new() }
+    }
+
+    /// Applies the bytes of [`Changes::to_bytes`].
+    pub(super) fn apply(&mut self, bytes: &[u8]) -> Result<()> {
+        read_changes(bytes, &mut |change| {
+            self.change(change);
+            Ok(())
+        })
+    }
+
+    fn change(&mut self, change: Change<'_>) {
+        match change {
+            Change::Put { key, value } => drop(self.rows.insert(key.to_vec(), value.to_vec())),
+            Change::Delete { key } => drop(self.rows.remove(key)),
+            Change::DeletePrefix { prefix } => self.delete_prefix(prefix),
+        }
     }
 
     fn delete_prefix(&mut self, prefix: &[u8]) {
@@ -44,17 +60,7 @@ impl StateBackend for MemoryBackend {
     }
 
     fn write(&mut self, changes: &Changes) -> Result<()> {
-        for change in changes.iter() {
-            match change {
-                Change::Put { key, value } => {
-                    self.rows.insert(key.to_vec(), value.to_vec());
-                }
-                Change::Delete { key } => {
-                    self.rows.remove(key);
-                }
-                Change::DeletePrefix { prefix } => self.delete_prefix(prefix),
-            }
-        }
+        changes.iter().for_each(|change| self.change(change));
         Ok(())
     }
 

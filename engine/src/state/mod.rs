@@ -7,7 +7,8 @@
 //! 5. `memory`: [`MemoryBackend`], an ordered map
 //! 6. `rocks`: `RocksStore`, one RocksDB per job (feature `rocksdb`)
 //! 7. `directory`: what can be wrong with its directory
-//! 8. `budget`: [`MemoryBudget`], one limit for the whole engine
+//! 8. `store`: [`StateStore`], all tables of a job as of one committed epoch
+//! 9. `budget`: [`MemoryBudget`], one limit for the whole engine
 
 mod budget;
 mod changes;
@@ -20,17 +21,19 @@ mod layout;
 mod memory;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+mod store;
 
 use std::fmt;
 
 pub use self::budget::{MemoryBudget, Reservation};
-pub use self::changes::{Change, Changes};
+pub use self::changes::{Change, Changes, read_changes};
 pub use self::envelope::Envelope;
 pub use self::keyed::{Drain, KeyedState, Scan};
 pub use self::layout::{state_key, state_prefix};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]
 pub use self::rocks::{RocksBackend, RocksStore};
+pub use self::store::{MemoryStore, StateStore, TableChanges};
 use crate::error::Result;
 
 /// What a look-up does with the position and the value of a key that exists.

@@ -15,8 +15,11 @@ use rocksdb::{
     WriteBatch, WriteBufferManager, WriteOptions,
 };
 
-use super::{Change, Changes, StateBackend, VisitRow, VisitValue, directory};
+use super::{
+    Change, Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue, directory, read_changes,
+};
 use crate::error::{Error, Result};
+use crate::time::Epoch;
 
 type Database = DBWithThreadMode<MultiThreaded>;
 
@@ -81,10 +84,7 @@ impl RocksStore {
     /// The directory is in use, full or not accessible.
     pub fn create(directory: impl AsRef<Path>, memory_bytes: usize) -> Result<Self> {
         let directory = directory.as_ref();
-        if has_store(directory) {
-            Database::destroy(&Options::default(), directory)
-                .map_err(|error| explain(directory, "cleared", &error))?;
-        }
+        Self::delete(directory)?;
         Self::open_directory(directory, memory_bytes, false)
     }
 
@@ -97,12 +97,27 @@ impl RocksStore {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("headwater-state-{}-{count}", std::process::id());
         let directory = std::env::temp_dir().join(name);
-        if has_store(&directory) {
-            // NOTE: a process that had the same id left it behind.
-            Database::destroy(&Options::default(), &directory)
-                .map_err(|error| explain(&directory, "cleared", &error))?;
-        }
+        // NOTE: a process that had the same id may have left one behind.
+        Self::delete(&directory)?;
         Self::open_directory(&directory, memory_bytes, true)
+    }
+
+    /// True when there is a store in `directory`.
+    #[must_use]
+    pub fn exists(directory: &Path) -> bool {
+        has_store(directory)
+    }
+
+    /// Deletes the store in `directory`, if there is one.
+    ///
+    /// # Errors
+    /// It is in use, or the directory is not accessible.
+    pub fn delete(directory: &Path) -> Result<()> {
+        if !has_store(directory) {
+            return Ok(());
+        }
+        Database::destroy(&Options::default(), directory)
+            .map_err(|error| explain(directory, "cleared", &error))
     }
 
     fn open_directory(directory: &Path, memory_bytes: usize, temporary: bool) -> Result<Self> {
@@ -209,6 +224,64 @@ impl Drop for Shared {
     }
 }
 
+/// Under which key of the default column family the applied epoch stands.
+const APPLIED_KEY: &[u8] = b"applied_epoch";
+
+impl StateStore for RocksStore {
+    fn table(&self, operator: &str) -> Result<Box<dyn StateBackend>> {
+        Ok(Box::new(self.backend(operator)?))
+    }
+
+    fn applied(&self) -> Result<Epoch> {
+        let value = self.shared.database()?.get(APPLIED_KEY);
+        let value = value.map_err(|error| self.shared.explain("read", &error))?;
+        let epoch = value.as_deref().and_then(<[u8]>::first_chunk);
+        Ok(Epoch(epoch.map_or(0, |bytes| u64::from_le_bytes(*bytes))))
+    }
+
+    fn apply(&self, changes: &[TableChanges], epoch: Option<Epoch>) -> Result<()> {
+        // Column families first: making one is no part of a write batch.
+        let tables: Vec<_> =
+            changes.iter().map(|(operator, _)| self.backend(operator)).collect::<Result<_>>()?;
+        let mut batch = WriteBatch::default();
+        for (table, (_, bytes)) in tables.iter().zip(changes) {
+            let (_, family) = table.open()?;
+            read_changes(bytes, &mut |change| {
+                put_change(&mut batch, &family, change);
+                Ok(())
+            })?;
+        }
+        if let Some(Epoch(epoch)) = epoch {
+            batch.put(APPLIED_KEY, epoch.to_le_bytes());
+        }
+        let written = self.shared.database()?.write_opt(batch, &unlogged());
+        written.map_err(|error| self.shared.explain("written", &error))
+    }
+
+    fn flush(&self) -> Result<()> {
+        RocksStore::flush(self)
+    }
+}
+
+fn put_change(batch: &mut WriteBatch, family: &Arc<BoundColumnFamily<'_>>, change: Change<'_>) {
+    match change {
+        Change::Put { key, value } => batch.put_cf(family, key, value),
+        Change::Delete { key } => batch.delete_cf(family, key),
+        Change::DeletePrefix { prefix } => {
+            batch.delete_range_cf(family, prefix, &prefix_end(prefix));
+        }
+    }
+}
+
+/// Writes go without a log of RocksDB's own: the epoch log decides what is durable.
+fn unlogged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    // Spills are sorted: each insert starts where the one before ended.
+    options.set_memtable_insert_hint_per_batch(true);
+    options
+}
+
 /// One operator's table in a [`RocksStore`].
 pub struct RocksBackend {
     shared: Arc<Shared>,
@@ -258,20 +331,8 @@ impl StateBackend for RocksBackend {
     fn write(&mut self, changes: &Changes) -> Result<()> {
         let (database, family) = self.open()?;
         let mut batch = WriteBatch::default();
-        for change in changes.iter() {
-            match change {
-                Change::Put { key, value } => batch.put_cf(&family, key, value),
-                Change::Delete { key } => batch.delete_cf(&family, key),
-                Change::DeletePrefix { prefix } => {
-                    batch.delete_range_cf(&family, prefix, &prefix_end(prefix));
-                }
-            }
-        }
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        // Spills are sorted: each insert starts where the one before ended.
-        options.set_memtable_insert_hint_per_batch(true);
-        database.write_opt(batch, &options).map_err(self.failed("written"))
+        changes.iter().for_each(|change| put_change(&mut batch, &family, change));
+        database.write_opt(batch, &unlogged()).map_err(self.failed("written"))
     }
 
     fn scan(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Change, Changes, MemoryBackend, StateBackend, VisitRow, VisitValue, read_changes};
+use super::{Changes, MemoryBackend, StateBackend, VisitRow, VisitValue};
 use crate::error::Result;
 use crate::time::Epoch;
 
@@ -48,7 +48,13 @@ pub struct MemoryStore {
 #[derive(Clone, Debug, Default)]
 struct Image {
     applied: Epoch,
-    tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
+    tables: BTreeMap<String, MemoryBackend>,
+}
+
+impl Image {
+    fn table(&mut self, operator: &str) -> &mut MemoryBackend {
+        self.tables.entry(operator.to_owned()).or_insert_with(|| MemoryBackend::new(operator))
+    }
 }
 
 impl MemoryStore {
@@ -82,15 +88,7 @@ impl StateStore for MemoryStore {
     fn apply(&self, changes: &[TableChanges], epoch: Option<Epoch>) -> Result<()> {
         let mut image = guard(&self.now);
         for (operator, bytes) in changes {
-            let table = image.tables.entry(operator.clone()).or_default();
-            read_changes(bytes, &mut |change| {
-                match change {
-                    Change::Put { key, value } => drop(table.insert(key.to_vec(), value.to_vec())),
-                    Change::Delete { key } => drop(table.remove(key)),
-                    Change::DeletePrefix { prefix } => table.retain(|key, _| !key.starts_with(prefix)),
-                }
-                Ok(())
-            })?;
+            image.table(operator).apply(bytes)?;
         }
         image.applied = epoch.unwrap_or(image.applied);
         Ok(())
@@ -109,25 +107,17 @@ struct MemoryTable {
     operator: String,
 }
 
-impl MemoryTable {
-    /// The rows of now, as a backend of their own.
-    fn rows(&self) -> MemoryBackend {
-        let rows = guard(&self.store.now).tables.get(&self.operator).cloned().unwrap_or_default();
-        MemoryBackend::of_rows(&self.operator, rows)
-    }
-}
-
 impl StateBackend for MemoryTable {
     fn table(&self) -> &str {
         &self.operator
     }
 
     fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()> {
-        self.rows().get_many(keys, visit)
+        guard(&self.store.now).table(&self.operator).get_many(keys, visit)
     }
 
     fn write(&mut self, changes: &Changes) -> Result<()> {
-        self.store.apply(&[(self.operator.clone(), changes.to_bytes())], None)
+        guard(&self.store.now).table(&self.operator).write(changes)
     }
 
     fn scan(
@@ -137,6 +127,6 @@ impl StateBackend for MemoryTable {
         rows_max: usize,
         visit: VisitRow<'_>,
     ) -> Result<usize> {
-        self.rows().scan(prefix, after, rows_max, visit)
+        guard(&self.store.now).table(&self.operator).scan(prefix, after, rows_max, visit)
     }
 }

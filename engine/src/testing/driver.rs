@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::runtime::{Assembled, Beginning, Epochs, assemble};
 use crate::stage::Progress;
 use crate::stream::{Stream, StreamBuilder};
-use crate::time::{Epoch, Timestamp};
+use crate::time::{Clock, Epoch, Timestamp};
 
 /// Builds a topology around the streams under test.
 ///
@@ -100,7 +100,7 @@ impl TestDriver {
         let topology = self.builder.build()?;
         let beginning = Beginning::default();
         let assembled = assemble(&topology, &self.config, Arc::new(clock.clone()), &beginning)?;
-        let epochs = Epochs::new(Arc::clone(&assembled.board), assembled.before);
+        let epochs = Epochs::new(Arc::clone(&assembled.board), assembled.before, None);
         Ok(TestRun { finished: vec![false; assembled.slots.len()], assembled, clock, epochs })
     }
 }
@@ -223,7 +223,7 @@ impl TestRun {
             self.epochs.commit(complete.epoch);
             moved = true;
         }
-        moved | (self.epochs.is_urgent() && self.epochs.start().is_some())
+        moved | (self.epochs.is_urgent() && self.epochs.start(self.clock.monotonic_ms()).is_some())
     }
 
     /// Starts an epoch, and lets it pass through everything.
@@ -232,7 +232,7 @@ impl TestRun {
     /// A source, operator or sink failed.
     pub fn epoch(&mut self) -> Result<Epoch> {
         self.settle()?;
-        let started = self.epochs.start();
+        let started = self.epochs.start(self.clock.monotonic_ms());
         self.settle()?;
         Ok(started.unwrap_or(self.epochs.committed_epoch()))
     }

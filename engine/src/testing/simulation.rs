@@ -10,6 +10,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::runtime::{Assembled, Beginning, Epochs, assemble};
 use crate::stage::Progress;
+use crate::time::Clock;
 use crate::topology::Topology;
 
 /// Runs a topology with a scheduler that draws from a seed which instance steps next, when an epoch starts
@@ -87,7 +88,7 @@ impl Simulation {
         let assembled = assemble(topology, config, Arc::new(clock.clone()), &Beginning::default())?;
         let mut run = Run {
             live: (0..assembled.slots.len()).collect(),
-            epochs: Epochs::new(Arc::clone(&assembled.board), assembled.before),
+            epochs: Epochs::new(Arc::clone(&assembled.board), assembled.before, None),
             assembled,
             clock,
             state: hash_u64(self.seed),
@@ -124,7 +125,7 @@ impl Run {
 
     fn step(&mut self) -> Result<()> {
         match self.draw(64) {
-            0 => drop(self.epochs.start()),
+            0 => drop(self.epochs.start(self.clock.monotonic_ms())),
             // Whoever makes epochs durable takes its time as well.
             1..8 => self.commit_epoch(),
             _ => {}
@@ -165,7 +166,7 @@ impl Run {
             self.trace.epochs += 1;
             self.epochs.commit(complete.epoch);
         } else if self.epochs.is_urgent() {
-            self.epochs.start();
+            self.epochs.start(self.clock.monotonic_ms());
         }
     }
 }

@@ -1,0 +1,302 @@
+//! The state store of a durable job follows the epochs in its own time: a thread applies to it what keyed
+//! state says now and then, and nobody waits for that.
+//!
+//! Between two such epochs the log has what the store has not; entries that came and went in between never
+//! reach the store.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::channel::{WorkSender, work_queue};
+use crate::config::EngineConfig;
+use crate::error::{Error, Result};
+use crate::state::{Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue};
+use crate::time::Epoch;
+
+/// Time between two epochs with which the store is brought up to date, in milliseconds.
+const INTERVAL_MS: u64 = 10_000;
+
+/// Bytes of one write while the log is replayed.
+const REPLAY_BYTES: usize = 4 << 20;
+
+/// Opens the store, or makes one; and says whether there is one.
+type Open = Box<dyn Fn(bool) -> Result<Option<Arc<dyn StateStore>>> + Send + Sync>;
+
+/// What the instances of a job, its epochs and its log share about the store.
+pub(crate) struct StoreHome {
+    open: Open,
+    opened: Mutex<Option<Arc<dyn StateStore>>>,
+    /// The epoch with which keyed state is to say how it differs from the store.
+    pub(crate) asked: Arc<AtomicU64>,
+    /// The epoch that the store is at, in memory and on its disk.
+    pub(crate) applied: Arc<AtomicU64>,
+    durable: AtomicU64,
+    asked_ms: AtomicU64,
+    /// Keyed state has no room left for what the store does not have.
+    pub(crate) is_pressed: Arc<AtomicBool>,
+    failure: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for StoreHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreHome")
+            .field("asked", &self.asked)
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StoreHome {
+    fn new(open: Open) -> Arc<Self> {
+        Arc::new(StoreHome {
+            open,
+            opened: Mutex::new(None),
+            asked: Arc::default(),
+            applied: Arc::default(),
+            durable: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(0),
+            is_pressed: Arc::default(),
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// The store; `None` when there is none and `create` does not ask for one.
+    fn store(&self, create: bool) -> Result<Option<Arc<dyn StateStore>>> {
+        let mut opened = guard(&self.opened);
+        if opened.is_none() {
+            *opened = (self.open)(create)?;
+        }
+        Ok(opened.clone())
+    }
+
+    fn made(&self) -> Result<Arc<dyn StateStore>> {
+        self.store(true)?.ok_or_else(|| Error::failed("the state store cannot be made"))
+    }
+
+    /// Asks keyed state to say with this epoch how it differs from the store, if it is time to.
+    pub(crate) fn ask(&self, epoch: Epoch, now_ms: u64) {
+        let is_idle = self.asked.load(SeqCst) <= self.durable.load(SeqCst);
+        let is_due = now_ms.saturating_sub(self.asked_ms.load(SeqCst)) >= INTERVAL_MS;
+        if is_idle && (is_due || self.is_pressed.swap(false, SeqCst)) {
+            self.asked_ms.store(now_ms, SeqCst);
+            self.asked.store(epoch.0, SeqCst);
+        }
+    }
+
+    /// The table of an operator, as of the epoch that the store is at.
+    pub(crate) fn table(self: &Arc<Self>, operator: &str) -> Box<dyn StateBackend> {
+        Box::new(Table { operator: operator.to_owned(), home: Arc::clone(self), opened: None })
+    }
+
+    fn apply(&self, epoch: Epoch, changes: &[TableChanges]) -> Result<()> {
+        let store = self.made()?;
+        store.apply(changes, Some(epoch))?;
+        self.applied.store(epoch.0, SeqCst);
+        store.flush()?;
+        self.durable.store(epoch.0, SeqCst);
+        Ok(())
+    }
+}
+
+/// A table of a store that may not exist yet; keyed state only reads it.
+#[derive(Debug)]
+struct Table {
+    operator: String,
+    home: Arc<StoreHome>,
+    opened: Option<Box<dyn StateBackend>>,
+}
+
+impl Table {
+    fn open(&mut self) -> Result<Option<&mut Box<dyn StateBackend>>> {
+        if self.opened.is_none()
+            && let Some(store) = self.home.store(false)?
+        {
+            self.opened = Some(store.table(&self.operator)?);
+        }
+        Ok(self.opened.as_mut())
+    }
+}
+
+impl StateBackend for Table {
+    fn table(&self) -> &str {
+        &self.operator
+    }
+
+    fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()> {
+        self.open()?.map_or(Ok(()), |table| table.get_many(keys, visit))
+    }
+
+    fn write(&mut self, _: &Changes) -> Result<()> {
+        Err(Error::failed("the state of a durable job is written with its epochs only; please report this"))
+    }
+
+    fn scan(
+        &mut self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        rows_max: usize,
+        visit: VisitRow<'_>,
+    ) -> Result<usize> {
+        self.open()?.map_or(Ok(0), |table| table.scan(prefix, after, rows_max, visit))
+    }
+}
+
+/// The thread that applies, and what it shares.
+pub(crate) struct StoreThread {
+    home: Arc<StoreHome>,
+    /// Deletes the store.
+    clear: Box<dyn Fn() -> Result<()> + Send>,
+    /// `None`: applied at once, by whoever commits.
+    work: Option<WorkSender<(Epoch, Vec<TableChanges>)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StoreThread {
+    /// The RocksDB in `directory/state`, opened when it is needed.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn of_directory(directory: &Path, config: &EngineConfig) -> Result<Self> {
+        use crate::state::RocksStore;
+        let place: PathBuf = directory.join("state");
+        let (shown, memory_bytes) = (place.clone(), config.state_bytes_max / super::state_home::STORE_PART);
+        let open = move |create: bool| {
+            Ok(if create || RocksStore::exists(&place) {
+                Some(Arc::new(RocksStore::open(&place, memory_bytes)?) as Arc<dyn StateStore>)
+            } else {
+                None
+            })
+        };
+        let clear = move || RocksStore::delete(&shown);
+        Self::start(StoreHome::new(Box::new(open)), Box::new(clear))
+    }
+
+    /// Without RocksDB there is no store on disk.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "rocksdb"))]
+    pub(crate) fn of_directory(_: &Path, _: &EngineConfig) -> Result<Self> {
+        Err(Error::Config(
+            "a state directory needs the feature `rocksdb`: enable it, or run without `state_dir`".into(),
+        ))
+    }
+
+    /// A store that is there already, without a thread: for drivers that have none.
+    pub(crate) fn inline(store: impl StateStore + 'static) -> Self {
+        let store: Arc<dyn StateStore> = Arc::new(store);
+        let home = StoreHome::new(Box::new(move |_| Ok(Some(Arc::clone(&store)))));
+        StoreThread { home, clear: Box::new(|| Ok(())), work: None, thread: None }
+    }
+
+    fn start(home: Arc<StoreHome>, clear: Box<dyn Fn() -> Result<()> + Send>) -> Result<Self> {
+        let (sender, receiver) = work_queue::<(Epoch, Vec<TableChanges>)>(1);
+        let shared = Arc::clone(&home);
+        let thread = std::thread::Builder::new().name("headwater-store".to_owned()).spawn(move || {
+            while let Some((epoch, changes)) = receiver.next() {
+                if let Err(error) = shared.apply(epoch, &changes) {
+                    *guard(&shared.failure) = Some(error.to_string());
+                    return;
+                }
+            }
+        })?;
+        Ok(StoreThread { home, clear, work: Some(sender), thread: Some(thread) })
+    }
+
+    /// What instances and epochs share with it.
+    pub(crate) fn home(&self) -> Arc<StoreHome> {
+        Arc::clone(&self.home)
+    }
+
+    /// Deletes what an earlier job left, whose log is gone.
+    pub(crate) fn clear(&self) -> Result<()> {
+        (self.clear)()
+    }
+
+    /// The epoch that the store is at.
+    pub(crate) fn applied(&self) -> Result<Epoch> {
+        self.home.store(false)?.map_or(Ok(Epoch(0)), |store| store.applied())
+    }
+
+    /// This is the epoch that the store on disk is at.
+    pub(crate) fn found(&self, applied: Epoch) {
+        self.home.applied.store(applied.0, SeqCst);
+        self.home.durable.store(applied.0, SeqCst);
+    }
+
+    /// Brings the store up to date from the log.
+    pub(crate) fn replay(&self) -> Replay<'_> {
+        Replay { home: &self.home, changes: Vec::new(), bytes: 0 }
+    }
+
+    /// An epoch is durable in the log. `changes` are those of all keyed state, if it was asked for them.
+    pub(crate) fn committed(&self, epoch: Epoch, changes: Vec<TableChanges>) -> Result<()> {
+        if self.home.asked.load(SeqCst) != epoch.0 {
+            return Ok(());
+        }
+        match &self.work {
+            Some(work) => work.try_send((epoch, changes)),
+            None => self.home.apply(epoch, &changes),
+        }
+    }
+
+    /// The epoch up to which the store needs no log.
+    pub(crate) fn durable(&self) -> Result<Epoch> {
+        match &*guard(&self.home.failure) {
+            Some(failure) => Err(Error::failed(failure)),
+            None => Ok(Epoch(self.home.durable.load(SeqCst))),
+        }
+    }
+}
+
+impl Drop for StoreThread {
+    /// The store must be closed before a next attempt opens it.
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been seen as an epoch that was never applied.
+            let _ = thread.join();
+        }
+        *guard(&self.home.opened) = None;
+    }
+}
+
+/// Changes on their way from the log to the store.
+pub(crate) struct Replay<'a> {
+    home: &'a StoreHome,
+    changes: Vec<TableChanges>,
+    bytes: usize,
+}
+
+impl Replay<'_> {
+    /// Adds the changes of one table. Values are absolute: what is applied twice is as if applied once.
+    pub(crate) fn push(&mut self, operator: &str, changes: &[u8]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.bytes += changes.len();
+        self.changes.push((operator.to_owned(), changes.to_vec()));
+        if self.bytes >= REPLAY_BYTES {
+            self.home.made()?.apply(&self.changes, None)?;
+            self.changes.clear();
+            self.bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Everything up to this epoch was added.
+    pub(crate) fn finish(self, epoch: Epoch) -> Result<()> {
+        let Some(store) = self.home.store(!self.changes.is_empty())? else { return Ok(()) };
+        store.apply(&self.changes, Some(epoch))?;
+        self.home.applied.store(epoch.0, SeqCst);
+        Ok(())
+    }
+}
