@@ -39,8 +39,8 @@ struct Command {
     /// A file, a folder or a glob: JSON lines or CSV by extension; one partition per file.
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
-    /// The file of rows: CSV without a header, rows in any order.
-    #[arg(long, value_name = "FILE")]
+    /// The file of rows: CSV without a header, rows in any order. With --state a folder of such files.
+    #[arg(long, value_name = "PATH")]
     output: PathBuf,
     /// CSV files start with a line of column names.
     #[arg(long)]
@@ -179,7 +179,11 @@ fn main() -> ExitCode {
     cli::main(|| {
         let command = Command::parse();
         let flow = StreamBuilder::new("bids");
-        let rows = CsvSink::new(&command.output).header(false);
+        let rows = match command.options.state {
+            Some(_) => CsvSink::folder(&command.output),
+            None => CsvSink::new(&command.output),
+        };
+        let rows = rows.header(false);
         match command.workload {
             Workload::W1 => divisible(&records(&flow, "bids", &command)?).sink("rows", rows),
             Workload::W2 => tumbling(&records(&flow, "bids", &command)?).sink("rows", rows),

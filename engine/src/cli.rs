@@ -3,6 +3,7 @@
 //! Results go to standard output and nothing else does, so `job > results` stays clean.
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -13,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
-use crate::runtime::{Report, RunningTopology, Summary};
+use crate::runtime::{Report, RunningTopology, Summary, discard};
 use crate::sink::{shows_progress, with_clear_terminal};
 use crate::time::{Clock, SystemClock};
 use crate::topology::Topology;
@@ -27,6 +28,12 @@ pub struct Options {
     /// Milliseconds between two epochs.
     #[arg(long, value_name = "N")]
     pub epoch_ms: Option<u64>,
+    /// Keep every epoch and the state in this directory, and go on with what an earlier run left there.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Forget what an earlier run left in the state directory, and begin at the beginning.
+    #[arg(long, requires = "state")]
+    pub no_resume: bool,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,
@@ -43,6 +50,7 @@ impl Options {
         if let Some(epoch_ms) = self.epoch_ms {
             config.epoch_interval_ms = epoch_ms;
         }
+        config.state_dir.clone_from(&self.state);
         config
     }
 }
@@ -85,7 +93,15 @@ pub fn run(topology: Topology) -> Result<()> {
 /// The topology cannot start, or a source, operator or sink failed.
 pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     let name = topology.name().to_owned();
+    if let (Some(directory), true) = (&options.state, options.no_resume) {
+        discard(directory)?;
+    }
     let running = topology.start(options.config())?;
+    let place = options.state.as_deref().unwrap_or(Path::new("")).display();
+    if let (Some(epoch), false) = (running.resumed(), options.quiet) {
+        let read = running.report().records_read();
+        let _ = writeln!(anstream::stderr(), "{name}: going on behind epoch {epoch} in {place}, {read} read before");
+    }
     let stopper = running.stopper();
     let interrupts = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&interrupts);
@@ -98,7 +114,7 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
         with_clear_terminal(|| {
             let _ = writeln!(
                 anstream::stderr(),
-                "stopping: what was read is being finished; press Ctrl-C again to abort"
+                "stopping; press Ctrl-C again to abort"
             );
         });
         stopper.stop();
@@ -111,11 +127,18 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     let summary = running.wait()?;
     progress.sum_up(&summary);
     if interrupts.load(SeqCst) > 0 {
-        let _ = writeln!(
-            anstream::stderr(),
-            "stopped before the end of the input, everything read is finished; run the same command again to \
-             start over from the beginning"
-        );
+        let _ = match options.state {
+            Some(_) => writeln!(
+                anstream::stderr(),
+                "stopped behind epoch {}; run the same command again to go on",
+                summary.epoch
+            ),
+            None => writeln!(
+                anstream::stderr(),
+                "stopped before the end of the input, everything read is finished; run the same command again \
+                 to start over from the beginning, or with --state DIR to be able to go on"
+            ),
+        };
     }
     Ok(summary)
 }

@@ -169,7 +169,7 @@ fn measure(options: &Options, bytes_per_key: f64) -> Result<bool> {
     let keys = (budget as f64 * options.times / bytes_per_key).ceil() as u64;
     let checked = Arc::new(Checked::new(keys, options.passes));
     let mut config = EngineConfig::default().parallelism(options.parallelism).state_bytes_max(budget);
-    config.state_dir.clone_from(&options.state_dir);
+    config.spill_dir.clone_from(&options.state_dir);
     config.combined_keys_max = options.combined_keys.unwrap_or(config.combined_keys_max);
     let topology = topology(options, &checked)?;
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{Batch, Record};
+use crate::epoch::EntryKind;
 use crate::error::Result;
 use crate::operator::{Context, Next, Operator, PartitionStatus, forward};
 use crate::telemetry::Meter;
-use crate::time::{TIME_MAX, Timestamp, Watermark, millis};
+use crate::time::{Epoch, TIME_MAX, Timestamp, Watermark, millis};
 
 /// How event time advances with the records of a partition.
 ///
@@ -71,8 +72,24 @@ where
     }
 }
 
+/// What is known of the event time of a partition.
+#[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
+pub(crate) struct PartitionTime {
+    /// Empty behind an exchange.
+    partition: String,
+    newest: Timestamp,
+}
+
+/// What an instance knows of event time.
+#[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
+pub(crate) struct EventTimeState {
+    reached: Timestamp,
+    partitions: Vec<PartitionTime>,
+}
+
 /// Assigns event times and pushes a watermark behind each batch that advances it.
 pub(crate) struct EventTime<T: Record> {
+    name: String,
     reader: Arc<dyn TimeReader<T>>,
     watermarks: Watermarks,
     /// Newest event time per partition; a watermark that the source itself gave counts as well.
@@ -80,6 +97,8 @@ pub(crate) struct EventTime<T: Record> {
     sent: Watermark,
     reached: Timestamp,
     explained_ms: u64,
+    /// What an earlier run knew, until the partitions are known.
+    before: Vec<PartitionTime>,
     meter: Arc<Meter>,
     next: Next<T>,
 }
@@ -89,6 +108,7 @@ const EXPLAIN_MS: u64 = 1_000;
 
 impl<T: Record> EventTime<T> {
     pub(crate) fn new(
+        name: String,
         reader: Arc<dyn TimeReader<T>>,
         watermarks: Watermarks,
         meter: Arc<Meter>,
@@ -96,12 +116,14 @@ impl<T: Record> EventTime<T> {
     ) -> Self {
         let newest = Vec::new();
         EventTime {
+            name,
             reader,
             watermarks,
             newest,
             sent: Watermark::START,
             reached: i64::MIN,
             explained_ms: 0,
+            before: Vec::new(),
             meter,
             next,
         }
@@ -112,6 +134,41 @@ impl<T: Record> EventTime<T> {
             self.newest.resize(partition + 1, None);
         }
         &mut self.newest[partition]
+    }
+
+    /// Goes on behind an epoch of an earlier run. `all` is what its instances knew, `own` what this one did
+    /// if there are as many now. A partition may have moved from one to another.
+    pub(crate) fn resume_from(&mut self, all: Vec<EventTimeState>, own: Option<EventTimeState>) {
+        let reached = all.iter().map(|state| state.reached).min().unwrap_or(i64::MIN);
+        self.reached = own.as_ref().map_or(reached, |own| own.reached);
+        let named = all.iter().flat_map(|state| &state.partitions).filter(|of| !of.partition.is_empty());
+        self.before = named.cloned().collect();
+        let unnamed = |states: &[EventTimeState]| {
+            let times = states.iter().flat_map(|state| &state.partitions);
+            times.filter(|of| of.partition.is_empty()).min_by_key(|of| of.newest).cloned()
+        };
+        self.before.extend(own.map_or_else(|| unnamed(&all), |own| unnamed(&[own])));
+    }
+
+    /// Gives the partitions what an earlier run knew of them.
+    fn settle(&mut self, context: &Context) {
+        for PartitionTime { partition, newest } in std::mem::take(&mut self.before) {
+            let names = &context.partition_names;
+            let index = if partition.is_empty() { Some(0) } else { names.iter().position(|n| *n == partition) };
+            if let Some(index) = index {
+                *self.newest(index) = Some(newest);
+            }
+        }
+    }
+
+    /// Says what a later run needs to go on behind this epoch.
+    fn keep(&mut self, context: &mut Context) -> Result<()> {
+        let name = |index: usize| context.partition_names.get(index).cloned().unwrap_or_default();
+        let known = self.newest.iter().enumerate();
+        let partitions =
+            known.filter_map(|(index, newest)| Some(PartitionTime { partition: name(index), newest: (*newest)? }));
+        let state = EventTimeState { reached: self.reached, partitions: partitions.collect() };
+        context.journal.record(EntryKind::Operator, &self.name, &state)
     }
 
     /// Watermark of one partition: the newest time less the disorder.
@@ -172,6 +229,7 @@ impl<T: Record> EventTime<T> {
     }
 
     fn advance(&mut self, context: &mut Context) -> Result<()> {
+        self.settle(context);
         self.explain(context);
         let Some(watermark) = self.watermark(context) else { return Ok(()) };
         if watermark == self.sent {
@@ -188,6 +246,7 @@ impl<T: Record> EventTime<T> {
 
 impl<T: Record> Operator<T> for EventTime<T> {
     fn on_batch(&mut self, batch: Batch<T>, context: &mut Context) -> Result<()> {
+        self.settle(context);
         let times = self.reader.times(&batch);
         let disorder = self.watermarks.disorder_ms;
         let ahead = self.watermarks.ahead_max_ms.map(|ahead| context.clock.wall_ms().saturating_add(ahead));
@@ -227,6 +286,7 @@ impl<T: Record> Operator<T> for EventTime<T> {
     /// A watermark from in front of it: the source knows more than the records show.
     fn on_watermark(&mut self, watermark: Watermark, context: &mut Context) -> Result<()> {
         if let Watermark::At(time) = watermark {
+            self.settle(context);
             let disorder = self.watermarks.disorder_ms;
             let partition = context.partition;
             let newest = self.newest(partition);
@@ -245,5 +305,13 @@ impl<T: Record> Operator<T> for EventTime<T> {
         self.next.on_end(context)
     }
 
-    forward!(barrier, resume);
+    fn on_barrier(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
+        self.settle(context);
+        if context.journal.is_on() {
+            self.keep(context)?;
+        }
+        self.next.on_barrier(epoch, context)
+    }
+
+    forward!(resume);
 }

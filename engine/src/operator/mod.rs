@@ -7,10 +7,12 @@
 //! 5. `rolling`: aggregates per key, and folds
 //! 6. `fan_out`: one stream to many consumers, or to none
 //! 7. `output`: writes to a sink
+//! 8. `keep`: what an operator says about an epoch
 
 pub(crate) mod combine;
 pub(crate) mod event_time;
 pub(crate) mod fan_out;
+pub(crate) mod keep;
 pub(crate) mod output;
 pub(crate) mod result;
 pub(crate) mod rolling;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::batch::{Batch, BatchBuilder, Either, Key, Record};
+use crate::epoch::EntryKind;
 use crate::error::{Error, Result};
 use crate::operator::combine::{Combined, KeyReader};
+use crate::operator::keep::{NamespaceRows, keep_state, namespaces};
 use crate::operator::{Context, KeyedResult, KeyedResultView, Next, Operator};
 use crate::sink::OutputMode;
 use crate::state::{Drain, KeyedState};
@@ -20,6 +22,12 @@ const NAMESPACE: i64 = 0;
 
 /// Makes the row of a value.
 pub(crate) type Finish<V, O> = Box<dyn Fn(&V) -> Result<O> + Send>;
+
+/// What a rolling operator knows besides its keyed state.
+#[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
+pub(crate) struct RollingState {
+    pub(crate) namespaces: Vec<NamespaceRows>,
+}
 
 /// What the rolling operators share: state, and when its rows go out.
 pub(crate) struct Rolling<K: Key, V: Record + Clone, O: Record> {
@@ -88,6 +96,11 @@ impl<K: Key, V: Record + Clone, O: Record> Rolling<K, V, O> {
 
     fn on_barrier(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
         self.send_due(context)?;
+        if context.journal.is_on() {
+            keep_state(&self.name, &mut self.state, epoch, context)?;
+            let state = RollingState { namespaces: namespaces(&self.state) };
+            context.journal.record(EntryKind::Operator, &self.name, &state)?;
+        }
         self.state.maintain()?;
         self.next.on_barrier(epoch, context)
     }
@@ -116,7 +129,7 @@ impl<K: Key, V: Record + Clone, O: Record> Rolling<K, V, O> {
         let mut outcome = Ok(());
         let more = drain.next_chunk(state, CHUNK_ROWS, |_, key, value| {
             if outcome.is_ok() {
-                outcome = push(rows, &key, &value, finish);
+                outcome = push(rows, key, &value, finish);
             }
         })?;
         outcome.map_err(|error: Error| error.at(&self.name))?;
@@ -131,12 +144,12 @@ impl<K: Key, V: Record + Clone, O: Record> Rolling<K, V, O> {
 
 fn push<K: Key, V, O: Record>(
     rows: &mut BatchBuilder<KeyedResult<K, O>>,
-    key: &K,
+    key: &K::Stored,
     value: &V,
     finish: &dyn Fn(&V) -> Result<O>,
 ) -> Result<()> {
     let value = finish(value)?;
-    Ok(rows.push(KeyedResultView { key: key.view(), value: value.view() })?)
+    Ok(rows.push(KeyedResultView { key: K::stored_view(key), value: value.view() })?)
 }
 
 /// How a batch changes the values of its keys.

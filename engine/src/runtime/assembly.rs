@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::plan::Plan;
-use super::state_home::StateHome;
+use super::state_home::{StateHome, channel_limits};
 use super::store_thread::StoreHome;
 use crate::channel::{InstanceWaker, RouterLimits};
 use crate::config::EngineConfig;
@@ -14,10 +14,11 @@ use crate::operator::Context;
 use crate::operator::output::OnCommit;
 use crate::sink::{OutputMode, Subtask};
 use crate::stage::{Commits, EpochBoard, Frame, Output, StageInstance};
-use crate::state::StateBackend;
+use crate::batch::groups_of;
+use crate::state::Follower;
 use crate::telemetry::Meter;
 use crate::time::{Clock, Epoch};
-use crate::topology::{Erased, Graph, Maker, NodeId, NodeKind, Topology, Wiring};
+use crate::topology::{Erased, Graph, Maker, NodeId, NodeKind, StatePlace, Topology, Wiring};
 
 /// An instance and where it belongs.
 pub(crate) struct Slot {
@@ -138,13 +139,17 @@ pub(crate) fn assemble(
 impl Assembly<'_> {
     /// Makes the channels of every edge that crosses instances.
     fn connect(&mut self) {
+        let edges = self.graph.edges.iter().zip(&self.plan.fused).filter(|(_, fused)| !**fused);
+        let instances = |node: NodeId| self.wakers[self.plan.stage_of[node]].len();
+        let count = edges.map(|(edge, _)| instances(edge.from) * instances(edge.to)).sum();
+        let limits = channel_limits(self.config, count);
         for (index, edge) in self.graph.edges.iter().enumerate() {
             if self.plan.fused[index] {
                 continue;
             }
             let from = &self.wakers[self.plan.stage_of[edge.from]];
             let to = &self.wakers[self.plan.stage_of[edge.to]];
-            let channels = edge.factory.channels(from, to, self.config.channel);
+            let channels = edge.factory.channels(from, to, limits);
             self.ends[index] = Ends {
                 senders: channels.senders.into_iter().map(Some).collect(),
                 receivers: channels.receivers.into_iter().map(Some).collect(),
@@ -279,9 +284,25 @@ impl Wiring for Assembly<'_> {
         all.iter().skip(index).step_by(count).cloned().collect()
     }
 
-    fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)> {
-        let backend = self.state.backend(&self.graph.nodes[self.node].name);
-        Ok((backend, self.state.share_bytes()))
+    fn state(&mut self) -> StatePlace {
+        let (name, share_bytes) = (&self.graph.nodes[self.node].name, self.state.share_bytes());
+        let Subtask { index, count } = self.subtask();
+        match &self.beginning.store {
+            Some(store) => StatePlace {
+                backend: Some(store.table(name)),
+                share_bytes,
+                durable: Some(Follower {
+                    owned: groups_of(index, self.config.key_groups, count),
+                    applied: Arc::clone(&store.applied),
+                    is_pressed: Arc::clone(&store.is_pressed),
+                }),
+            },
+            None => StatePlace { backend: self.state.backend(name), share_bytes, durable: None },
+        }
+    }
+
+    fn combine_bytes(&self) -> usize {
+        self.state.combine_bytes()
     }
 
     fn frame(&mut self) -> Frame {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
-use crate::wal::{EpochLog, JobId, LogLimits, Record as LogRecord, RecordKind, Recovery};
+use crate::wal::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Record as LogRecord, RecordKind, Recovery};
 
 /// What the commit of an epoch says about the job.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
@@ -117,6 +117,31 @@ impl Job {
             topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
         Ok(Job { beginning, log: DurableLog { log, store, note, has_state } })
     }
+}
+
+/// Forgets what a job left in `directory`: the next run begins at the beginning.
+///
+/// # Errors
+/// The directory is in use or not accessible.
+pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
+    let directory = directory.as_ref();
+    let storage = DirectoryStorage::new(directory);
+    let failed = |error| Error::io(directory, error);
+    if !storage.exists(LOG_DIRECTORY).map_err(failed)? {
+        return Ok(());
+    }
+    let Some(_lock) = storage.try_lock(LOCK_PATH).map_err(failed)? else {
+        return Err(Error::failed(format!("{}: is in use by another run; stop that run", directory.display())));
+    };
+    // The log last: state without its log is cleared by the next run, a log without its state is not.
+    StoreThread::of_directory(directory, &EngineConfig::default())?.clear()?;
+    for name in storage.list(LOG_DIRECTORY).map_err(failed)? {
+        let path = format!("{LOG_DIRECTORY}/{name}");
+        if path != LOCK_PATH {
+            storage.remove(&path).map_err(failed)?;
+        }
+    }
+    storage.sync_directory(LOG_DIRECTORY).map_err(failed)
 }
 
 impl CommitNote {

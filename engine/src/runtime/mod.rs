@@ -29,4 +29,5 @@ mod supervisor;
 pub use self::actor::Activity;
 pub(crate) use self::assembly::{Assembled, Beginning, assemble};
 pub(crate) use self::epochs::Epochs;
+pub use self::job::discard;
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};

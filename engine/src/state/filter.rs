@@ -29,7 +29,7 @@ impl Filter {
             let keys = FIRST_KEYS << self.layers.len();
             let words = keys * BITS_PER_KEY / 64;
             if words * 8 > bytes_free {
-                *self = Filter { dropped: true, ..Filter::default() };
+                self.give_up();
                 return;
             }
             self.layers.push(vec![0; words].into_boxed_slice());
@@ -40,6 +40,11 @@ impl Filter {
             let word = position(hash, layer.len());
             layer[word] |= mask(hash);
         }
+    }
+
+    /// Answers "maybe" from now on.
+    pub(super) fn give_up(&mut self) {
+        *self = Filter { dropped: true, ..Filter::default() };
     }
 
     /// False when the key was certainly never added.

@@ -7,12 +7,13 @@ use super::keys::{CombinedHashes, RecordHashes};
 use super::{Name, OperatorNode, Port, Stream, WindowedStream};
 use crate::batch::{BatchBuilder, Key, Record};
 use crate::channel::Partitioning;
-use crate::operator::combine::{Combine, Combined, KeyReader, WindowRule};
-use crate::operator::rolling::{Fold, Merge, Rolling, RollingOperator};
+use crate::operator::combine::{Combine, CombineLimits, Combined, KeyReader, WindowRule};
+use crate::operator::keep::resume_state;
+use crate::operator::rolling::{Fold, Merge, Rolling, RollingOperator, RollingState};
 use crate::operator::{KeyedResult, Next};
 use crate::sink::OutputMode;
 use crate::state::KeyedState;
-use crate::topology::{AggregateKind, Erased, NodeKind, Wiring, downstream};
+use crate::topology::{AggregateKind, Erased, NodeKind, StatePlace, Wiring, downstream, kept};
 use crate::window::{Aggregate, AggregateBuilder, Window};
 
 /// Records grouped by a key: what comes next is computed per key.
@@ -45,9 +46,14 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         let keys = Arc::clone(&self.keys);
         self.stream.port.then::<T>(node, Partitioning::Forward, move |wiring| {
             let next = downstream::<Combined<T, K, A>>(wiring, 0)?;
-            let (keys_max, limits) = (wiring.config().combined_keys_max, wiring.config().batch);
-            let rows = BatchBuilder::new(limits);
-            let combine = Combine::new(Arc::clone(&keys), aggregate.clone(), rule, keys_max, rows, next);
+            let keys_max = wiring.config().combined_keys_max;
+            let limits = CombineLimits { keys_max, bytes_max: wiring.combine_bytes() };
+            let rows = BatchBuilder::new(wiring.config().batch);
+            let (name, keys, aggregate) = (wiring.name(), Arc::clone(&keys), aggregate.clone());
+            let mut combine = Combine::new(name, keys, aggregate, rule, limits, rows, next);
+            if let Some(before) = kept(wiring)? {
+                combine.resume_from(&before.records);
+            }
             Ok(Box::new(Box::new(combine) as Next<T>) as Erased)
         })
     }
@@ -215,10 +221,14 @@ fn rolling<K: Key, V: Record + Clone, O: Record>(
     wiring: &mut dyn Wiring,
     finish: impl Fn(&V) -> crate::error::Result<O> + Send + 'static,
 ) -> crate::error::Result<Rolling<K, V, O>> {
+    let mut state = keyed_state(wiring)?;
+    if let Some(before) = kept::<RollingState>(wiring)? {
+        resume_state(&mut state, before.records.iter().map(|record| &record.namespaces[..]), before.same)?;
+    }
     Ok(Rolling {
         name: wiring.name(),
         mode: wiring.mode(),
-        state: keyed_state(wiring)?,
+        state,
         finish: Box::new(finish),
         rows: BatchBuilder::new(wiring.config().batch),
         next: downstream::<KeyedResult<K, O>>(wiring, 0)?,
@@ -233,7 +243,10 @@ pub(super) fn keyed_state<K: Key, V: Record + Clone>(
     wiring: &mut dyn Wiring,
 ) -> crate::error::Result<KeyedState<K, V>> {
     let groups = wiring.config().key_groups;
-    let (backend, share_bytes) = wiring.state()?;
-    let state = KeyedState::new(backend, share_bytes, groups);
+    let StatePlace { backend, share_bytes, durable } = wiring.state();
+    let state = match durable {
+        Some(follower) => KeyedState::durable(backend, share_bytes, groups, follower),
+        None => KeyedState::new(backend, share_bytes, groups),
+    };
     Ok(if wiring.mode() == OutputMode::Update { state.tracking_changes() } else { state })
 }

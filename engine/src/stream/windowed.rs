@@ -12,7 +12,7 @@ use crate::operator::window::{WindowAggregate, WindowParts};
 use crate::operator::{Next, WindowResult};
 use crate::sink::OutputMode;
 use crate::time::millis;
-use crate::topology::{AggregateKind, Erased, NodeKind, downstream};
+use crate::topology::{AggregateKind, Erased, NodeKind, downstream, kept};
 use crate::window::{Aggregate, AggregateBuilder, Window};
 
 /// Records grouped by key and window.
@@ -129,7 +129,11 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                 late: downstream::<T>(wiring, 1)?,
                 meter: wiring.meter(),
             };
-            Ok(Box::new(Box::new(WindowAggregate::new(parts)) as Next<Combined<T, K, A>>) as Erased)
+            let mut aggregate = WindowAggregate::new(parts);
+            if let Some(before) = kept(wiring)? {
+                aggregate.resume_from(&before.records, before.same)?;
+            }
+            Ok(Box::new(Box::new(aggregate) as Next<Combined<T, K, A>>) as Erased)
         });
         let late = port.side(1);
         (Stream::new(port), Stream::new(late))

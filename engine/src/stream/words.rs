@@ -8,6 +8,7 @@ use super::keys::{ByClosure, ByField, ByValue};
 use super::{Carries, KeyedStream, Name, OperatorNode, Port};
 use crate::batch::{BatchBuilder, Field, Key, Record};
 use crate::channel::Partitioning;
+use crate::epoch::EntryKind;
 use crate::error::Result;
 use crate::operator::event_time::{EventTime, Watermarks};
 use crate::operator::output::SinkOutput;
@@ -16,7 +17,7 @@ use crate::operator::{Next, Operator};
 use crate::sink::{OutputMode, Sink};
 use crate::source::Rejected;
 use crate::time::Timestamp;
-use crate::topology::{Erased, NodeKind, Wiring, downstream};
+use crate::topology::{Erased, NodeKind, Wiring, downstream, kept};
 
 /// Records of type `T` on their way. A handle: cheap to clone, to return and to store; using it twice gives
 /// both consumers all records.
@@ -293,7 +294,13 @@ impl<T: Record> Stream<T> {
         let node = OperatorNode::new(Name::Word("event_time"), NodeKind::EventTime);
         Stream::new(self.port.then::<T>(node, Partitioning::Forward, move |wiring| {
             let next = downstream::<T>(wiring, 0)?;
-            erased::<T>(EventTime::new(Arc::clone(&reader) as _, watermarks, wiring.meter(), next))
+            let (name, meter) = (wiring.name(), wiring.meter());
+            let mut event_time = EventTime::new(name.clone(), Arc::clone(&reader) as _, watermarks, meter, next);
+            if let (Some(mut own), Some(restored)) = (kept(wiring)?, wiring.restored()) {
+                let all = restored.records(&name, EntryKind::Operator, 0, 0)?;
+                event_time.resume_from(all, own.records.pop().filter(|_| own.same));
+            }
+            erased::<T>(event_time)
         }))
     }
 

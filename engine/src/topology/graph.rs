@@ -9,7 +9,7 @@ use crate::channel::{
     ChannelLimits, InputGate, InstanceWaker, Partitioning, Receiver, Router, RouterLimits, Sender, bounded,
 };
 use crate::config::EngineConfig;
-use crate::epoch::{Journal, Restored};
+use crate::epoch::{EntryKind, Journal, Restored};
 use crate::error::{Error, Result};
 use crate::operator::fan_out::{FanOut, Unread};
 use crate::operator::output::OnCommit;
@@ -17,7 +17,7 @@ use crate::operator::{Context, Next};
 use crate::sink::{OutputMode, SinkParallelism, Subtask};
 use crate::source::Boundedness;
 use crate::stage::{Frame, OperatorInstance, Outlet, Output, StageInstance};
-use crate::state::StateBackend;
+use crate::state::{Follower, StateBackend};
 use crate::telemetry::Meter;
 use crate::time::Clock;
 
@@ -26,6 +26,15 @@ pub(crate) type Erased = Box<dyn Any + Send>;
 
 /// Number of a node in its graph.
 pub(crate) type NodeId = usize;
+
+/// Where the keyed state of an instance lives.
+pub(crate) struct StatePlace {
+    /// Where it goes when it outgrows its share of memory.
+    pub(crate) backend: Option<Box<dyn StateBackend>>,
+    pub(crate) share_bytes: usize,
+    /// It survives: the backend follows the epochs, and nothing else is written to it.
+    pub(crate) durable: Option<Follower>,
+}
 
 /// What a factory may ask for while an instance is being put together.
 pub(crate) trait Wiring {
@@ -43,13 +52,15 @@ pub(crate) trait Wiring {
     /// This subtask's share of the partitions of the source being made.
     fn partitions(&self) -> Vec<String>;
     /// Where the state of the node being made goes when it outgrows its share of memory, and that share.
-    fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)>;
+    fn state(&mut self) -> StatePlace;
     /// What an earlier run left of the node being made; `None` when there was none.
     fn restored(&self) -> Option<Arc<Restored>>;
     /// The journal of the instance being made.
     fn journal(&self) -> Journal;
     /// Adds what the instance being made is to tell when an epoch is durable.
     fn on_commit(&mut self, on_commit: Arc<Mutex<dyn OnCommit>>);
+    /// Most memory for the partial results of the node being made.
+    fn combine_bytes(&self) -> usize;
     /// What the instance being made consists of besides its chain.
     fn frame(&mut self) -> Frame;
 }
@@ -238,4 +249,23 @@ pub(crate) fn downstream<T: Record>(wiring: &mut dyn Wiring, port: usize) -> Res
         1 => consumers.remove(0),
         _ => Box::new(FanOut { consumers }),
     })
+}
+
+/// What the instances of an operator said about the last epoch of an earlier run.
+pub(crate) struct Kept<R> {
+    /// What concerns this instance: its own record, or those of all if there are fewer or more now.
+    pub(crate) records: Vec<R>,
+    /// There are as many instances as there were.
+    pub(crate) same: bool,
+}
+
+/// What an earlier run kept of the operator being made; `None` when there was none.
+///
+/// # Errors
+/// It was another operator that had this name.
+pub(crate) fn kept<R: Record>(wiring: &dyn Wiring) -> Result<Option<Kept<R>>> {
+    let Some(restored) = wiring.restored() else { return Ok(None) };
+    let Subtask { index, count } = wiring.subtask();
+    let records = restored.records(&wiring.name(), EntryKind::Operator, index, count)?;
+    Ok(Some(Kept { records, same: restored.subtasks == 0 || restored.subtasks == count }))
 }

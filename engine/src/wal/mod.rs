@@ -66,6 +66,9 @@ pub use self::recovery::{Committed, Recovery, Repair};
 /// The directory of the log, below the root of the storage.
 pub const LOG_DIRECTORY: &str = "wal";
 
+/// Held by the process that writes the log.
+pub const LOCK_PATH: &str = "wal/lock";
+
 /// Where segments go that are not needed any more, if they are kept.
 pub const ARCHIVE_DIRECTORY: &str = "archive";
 

@@ -9,14 +9,12 @@ use super::recovery::{Recovery, Repair, changed, damage};
 use super::segment::SegmentReader;
 use super::survey::{Ending, NO_EPOCH, Segment, Survey, segment_numbers};
 use super::trouble::{explain, in_use, segment_path};
-use super::{EpochLog, JobId, LOG_DIRECTORY, LogLimits, Lsn};
+use super::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, StorageFile};
 
 /// How often another run may take the number of a segment before us.
 const CLAIMS_MAX: usize = 8;
-
-const LOCK_PATH: &str = "wal/lock";
 
 impl EpochLog {
     /// Opens the log of a job below the root of `storage`, or begins one. The run before may have ended in

@@ -86,7 +86,7 @@ impl Case {
 
     /// A case whose state outgrows its memory: many keys, long windows, the smallest share.
     #[cfg(feature = "rocksdb")]
-    pub(crate) fn spilling(seed: u64, state_dir: std::path::PathBuf) -> Case {
+    pub(crate) fn spilling(seed: u64, spill_dir: std::path::PathBuf) -> Case {
         let case = Case::new(seed);
         let random = &mut Random::new(seed ^ 0x5b11);
         let has_late = random.chance(2);
@@ -106,7 +106,7 @@ impl Case {
         let lines = lines.iter().map(|events| lines_of(random, events)).collect();
         let mut config = case.config.clone();
         config.state_bytes_max = 1 << 20;
-        config.state_dir = Some(state_dir);
+        config.spill_dir = Some(spill_dir);
         config.batch.rows_max = config.batch.rows_max.max(64);
         let (size_ms, slide_ms, tumbling_ms) = (1_000, 350, 1_500);
         Case { lines, others, has_late, size_ms, slide_ms, tumbling_ms, config, ..case }

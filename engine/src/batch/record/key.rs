@@ -35,6 +35,9 @@ pub trait Key: Record + Clone + Eq {
     /// Borrows the stored form.
     fn stored_view(stored: &Self::Stored) -> Self::View<'_>;
 
+    /// Bytes that a stored key owns outside the table.
+    fn stored_heap_bytes(stored: &Self::Stored) -> usize;
+
     /// True when a stored key equals a borrowed one.
     fn stored_matches(stored: &Self::Stored, view: Self::View<'_>) -> bool;
 
@@ -93,6 +96,13 @@ pub fn subtask_of(group: KeyGroup, groups: KeyGroup, count: usize) -> usize {
     usize::from(group) * count / usize::from(groups)
 }
 
+/// The key groups that a subtask owns; see [`subtask_of`].
+#[must_use]
+pub fn groups_of(subtask: usize, groups: KeyGroup, count: usize) -> std::ops::Range<KeyGroup> {
+    let first = |subtask: usize| (subtask * usize::from(groups)).div_ceil(count) as KeyGroup;
+    first(subtask)..first(subtask + 1)
+}
+
 macro_rules! integer_key {
     ($hash:expr; $($type:ty),+) => {
         $(impl Key for $type {
@@ -106,6 +116,11 @@ macro_rules! integer_key {
             #[inline(always)]
             fn stored_view(stored: &$type) -> $type {
                 *stored
+            }
+
+            #[inline(always)]
+            fn stored_heap_bytes(_: &$type) -> usize {
+                0
             }
 
             #[inline(always)]
@@ -146,6 +161,10 @@ impl Key for bool {
         *stored
     }
 
+    fn stored_heap_bytes(_: &bool) -> usize {
+        0
+    }
+
     fn stored_matches(stored: &bool, view: bool) -> bool {
         *stored == view
     }
@@ -178,6 +197,11 @@ impl Key for String {
     }
 
     #[inline]
+    fn stored_heap_bytes(stored: &CompactString) -> usize {
+        if stored.is_heap_allocated() { stored.capacity() } else { 0 }
+    }
+
+    #[inline]
     fn stored_matches(stored: &CompactString, view: &str) -> bool {
         stored.as_bytes() == view.as_bytes()
     }
@@ -205,6 +229,10 @@ impl Key for () {
     fn store((): ()) {}
 
     fn stored_view((): &()) {}
+
+    fn stored_heap_bytes((): &()) -> usize {
+        0
+    }
 
     fn stored_matches((): &(), (): ()) -> bool {
         true
@@ -265,6 +293,18 @@ impl<T: Record, F: Record> Field<T, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_group_belongs_to_the_subtask_that_its_rows_go_to() {
+        for (groups, count) in [(128, 1), (128, 3), (128, 128), (7, 5), (1, 1), (300, 17)] {
+            for subtask in 0..count {
+                let owned = groups_of(subtask, groups, count);
+                assert!((0..groups).all(|group| {
+                    owned.contains(&group) == (subtask_of(group, groups, count) == subtask)
+                }));
+            }
+        }
+    }
 
     #[test]
     fn an_integer_key_hashes_as_xxh3_of_its_bytes() {

@@ -3,12 +3,14 @@
 //! 1. `table`: the entries of one namespace
 //! 2. `maintain`: keeps to the share of memory, evicts and spills
 //! 3. `read`: `Drain` and `Scan`, whole namespaces in chunks
+//! 4. `durable`: what goes to the epoch log, and from there to the store
 //!
 //! The legal order of calls:
 //! `restore? (load (entry | get | remove)* changed? maintain | drain | scan)*`.
 //! The key of an `entry`, `get` or `remove` must be among those of the `load` before. Only `restore`,
 //! `load`, `maintain`, `drain` and `scan` touch the store, each with one call for many keys.
 
+mod durable;
 mod maintain;
 mod read;
 mod table;
@@ -16,8 +18,11 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use self::durable::Durable;
+pub(crate) use self::durable::Follower;
+pub(crate) use self::maintain::mean_heap_bytes;
 pub use self::read::{Drain, Scan};
-use self::table::{CHANGED, DIRTY, STORED, Table, USED};
+use self::table::{CHANGED, DIRTY, Piece, STORED, Table, USED};
 use super::layout::PREFIX_BYTES;
 use super::{Changes, Envelope, StateBackend, state_key};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
@@ -59,10 +64,14 @@ pub struct KeyedState<K: Key, V: Record + Clone> {
     removed: Changes,
     /// Namespaces being drained: their ranges will be deleted, so nothing may be spilled into them.
     draining: Vec<i64>,
-    /// Where the next eviction goes on: namespace and bucket.
+    /// The piece that is looked at next for entries to let go: namespace and number.
     hand: (i64, usize),
+    /// An empty piece, into which the next one is copied without those that leave.
+    spare: Piece<K, V>,
     /// Where the next values are looked at for their size.
     next_sample: usize,
+    /// `None`: nothing survives, and what is spilled is written to the backend at once.
+    durable: Option<Box<Durable>>,
 }
 
 impl<K: Key, V: Record + Clone> fmt::Debug for KeyedState<K, V> {
@@ -99,7 +108,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             removed: Changes::new(),
             draining: Vec::new(),
             hand: (i64::MIN, 0),
+            spare: Piece::new(),
             next_sample: 0,
+            durable: None,
         }
     }
 
@@ -118,7 +129,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// The store cannot be read, or holds values of another type.
     pub fn load(&mut self, namespace: i64, keys: &[(KeyHash, K::View<'_>)]) -> Result<()> {
         let Some(position) = self.position(namespace) else { return Ok(()) };
-        if self.tables[position].cold.rows == 0 {
+        if self.tables[position].cold.rows == 0 || self.is_gone(namespace) {
             return Ok(());
         }
         self.write_removed()?;
@@ -130,7 +141,11 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             if table.cold.filter.may_hold(hash) && table.find(hash, key).is_none() {
                 let start = bytes.len();
                 state_key::<K>(group_of(hash, self.groups), namespace, key, &mut bytes);
-                misses.push((hash, start..bytes.len()));
+                if Self::is_gone_key(self.durable.as_deref(), &bytes[start..]) {
+                    bytes.truncate(start);
+                } else {
+                    misses.push((hash, start..bytes.len()));
+                }
             }
         }
         if misses.is_empty() {
@@ -142,7 +157,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let envelope = &self.envelope;
         backend.get_many(&slices, &mut |at, value| {
             let (key, value) = envelope.decode(value)?;
-            table.insert_stored(misses[at].0, key, value);
+            table.insert_stored(misses[at].0, key.view(), value);
             Ok(())
         })
     }
@@ -174,11 +189,14 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let position = self.position(namespace)?;
         let table = &mut self.tables[position];
         let entry = table.remove(hash, key)?;
-        if entry.has(STORED) {
-            table.cold.rows -= 1;
+        table.cold.rows -= usize::from(entry.has(STORED));
+        if entry.has(STORED) || self.durable.is_some() {
             let mut bytes = Vec::with_capacity(PREFIX_BYTES + size_of::<K>());
             state_key::<K>(group_of(hash, self.groups), namespace, key, &mut bytes);
-            self.removed.delete(&bytes);
+            match self.durable {
+                Some(_) => self.note_removed(&bytes),
+                None => self.removed.delete(&bytes),
+            }
         }
         if self.tables[position].len() == 0 {
             self.close(namespace);
@@ -188,7 +206,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
 
     /// Calls `visit` with namespace, hash, key and value of each entry that changed since the last
     /// call, namespaces ascending.
-    pub fn changed(&mut self, mut visit: impl FnMut(i64, KeyHash, &K, &V)) {
+    pub fn changed(&mut self, mut visit: impl FnMut(i64, KeyHash, &K::Stored, &V)) {
         for (namespace, position) in &self.positions {
             self.tables[*position].take_changed(|hash, key, value| visit(*namespace, hash, key, value));
         }

@@ -1,14 +1,15 @@
 //! Reading whole namespaces, in chunks, what is in memory merged with what is in the store.
 
 use std::fmt;
+use std::iter::Flatten;
 use std::ops::Range;
-
-use hashbrown::hash_table::IntoIter;
+use std::vec;
 
 use super::super::layout::namespace_of;
 use super::super::{Changes, Envelope, StateBackend, state_prefix};
 use super::KeyedState;
-use super::table::{Entry, Table};
+use super::durable::Durable;
+use super::table::{Piece, Table};
 use crate::batch::{Key, KeyGroup, KeyHash, Record};
 use crate::error::Result;
 
@@ -56,9 +57,12 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// The store cannot be written.
     pub fn drain(&mut self, namespace: i64) -> Result<Drain<K, V>> {
         self.write_removed()?;
+        let is_gone = self.is_gone(namespace);
         let table = self.close(namespace).unwrap_or_else(|| Table::new(namespace));
-        let groups = table.cold.groups();
-        if !groups.is_empty() {
+        let groups = if is_gone { Vec::new() } else { table.cold.groups() };
+        if self.durable.is_some() {
+            self.note_drained(namespace, &table);
+        } else if !groups.is_empty() {
             self.draining.push(namespace);
         }
         Ok(Drain { namespace, cursor: Cursor::new(groups), hot: Hot::Table(table) })
@@ -70,9 +74,10 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// The store cannot be written.
     pub fn scan(&mut self, namespace: i64) -> Result<Scan> {
         self.write_removed()?;
-        let table = self.position(namespace).map(|position| &self.tables[position]);
+        let position = self.position(namespace).filter(|_| !self.is_gone(namespace));
+        let table = position.map(|position| &self.tables[position]);
         let cursor = Cursor::new(table.map_or(Vec::new(), |table| table.cold.groups()));
-        Ok(Scan { namespace, cursor, bucket: 0 })
+        Ok(Scan { namespace, cursor, piece: 0, bucket: 0 })
     }
 }
 
@@ -80,19 +85,20 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
 ///
 /// New entries of the same namespace are other entries; they stay in memory until the drain has ended.
 #[must_use = "the namespace is gone; its entries are in the chunks"]
-pub struct Drain<K, V> {
+pub struct Drain<K: Key, V> {
     namespace: i64,
     cursor: Cursor,
     hot: Hot<K, V>,
 }
 
-enum Hot<K, V> {
+enum Hot<K: Key, V> {
     /// Still needed to know which stored rows are outdated.
     Table(Table<K, V>),
-    Rest(IntoIter<Entry<K, V>>),
+    /// How many entries are left, and they: a piece that was read is freed.
+    Rest(usize, Flatten<vec::IntoIter<Piece<K, V>>>),
 }
 
-impl<K, V> fmt::Debug for Drain<K, V> {
+impl<K: Key, V> fmt::Debug for Drain<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain").field("namespace", &self.namespace).finish_non_exhaustive()
     }
@@ -113,12 +119,17 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
         &mut self,
         state: &mut KeyedState<K, V>,
         rows_max: usize,
-        mut visit: impl FnMut(KeyHash, K, V),
+        mut visit: impl FnMut(KeyHash, &K::Stored, V),
     ) -> Result<bool> {
         let mut rows = 0;
         if let Hot::Table(table) = &mut self.hot {
             if let Some(backend) = &mut state.backend {
-                let mut reader = Reader { backend: &mut **backend, envelope: &state.envelope, table };
+                let mut reader = Reader {
+                    backend: &mut **backend,
+                    envelope: &state.envelope,
+                    table,
+                    durable: state.durable.as_deref(),
+                };
                 rows = reader.read(&mut self.cursor, rows_max, &mut visit)?;
                 if rows >= rows_max {
                     return Ok(true);
@@ -126,12 +137,15 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
             }
             self.delete_range(state)?;
             if let Hot::Table(table) = &mut self.hot {
-                self.hot = Hot::Rest(std::mem::take(&mut table.entries).into_iter());
+                self.hot = Hot::Rest(table.entries, std::mem::take(&mut table.pieces).into_iter().flatten());
             }
         }
-        if let Hot::Rest(entries) = &mut self.hot {
-            entries.take(rows_max - rows).for_each(|entry| visit(entry.hash, entry.key, entry.value));
-            return Ok(entries.len() > 0);
+        if let Hot::Rest(left, entries) = &mut self.hot {
+            for entry in entries.take(rows_max - rows) {
+                visit(entry.hash, &entry.key, entry.value);
+                *left -= 1;
+            }
+            return Ok(*left > 0);
         }
         Ok(false)
     }
@@ -139,7 +153,9 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
     fn delete_range(&mut self, state: &mut KeyedState<K, V>) -> Result<()> {
         state.draining.retain(|namespace| *namespace != self.namespace);
         let groups = std::mem::take(&mut self.cursor.groups);
-        let Some(backend) = state.backend.as_mut().filter(|_| !groups.is_empty()) else { return Ok(()) };
+        // The store of a durable job is told with an epoch.
+        let own = state.backend.as_mut().filter(|_| !groups.is_empty() && state.durable.is_none());
+        let Some(backend) = own else { return Ok(()) };
         let mut changes = Changes::new();
         for group in groups {
             changes.delete_prefix(&state_prefix(group, self.namespace));
@@ -155,6 +171,7 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
 pub struct Scan {
     namespace: i64,
     cursor: Cursor,
+    piece: usize,
     bucket: usize,
 }
 
@@ -173,25 +190,32 @@ impl Scan {
         &mut self,
         state: &mut KeyedState<K, V>,
         rows_max: usize,
-        mut visit: impl FnMut(KeyHash, &K, &V),
+        mut visit: impl FnMut(KeyHash, &K::Stored, &V),
     ) -> Result<bool> {
         let Some(position) = state.position(self.namespace) else { return Ok(false) };
         let table = &state.tables[position];
         let mut rows = 0;
         if let Some(backend) = &mut state.backend {
-            let mut reader = Reader { backend: &mut **backend, envelope: &state.envelope, table };
-            let mut visit = |hash, key: K, value: V| visit(hash, &key, &value);
-            rows = reader.read(&mut self.cursor, rows_max, &mut visit)?;
+            let mut reader = Reader {
+                    backend: &mut **backend,
+                    envelope: &state.envelope,
+                    table,
+                    durable: state.durable.as_deref(),
+                };
+            rows =
+                reader.read(&mut self.cursor, rows_max, &mut |hash, key, value| visit(hash, key, &value))?;
         }
-        let buckets = table.entries.num_buckets();
-        while rows < rows_max && self.bucket < buckets {
-            if let Some(entry) = table.entries.get_bucket(self.bucket) {
+        while let (true, Some(piece)) = (rows < rows_max, table.pieces.get(self.piece)) {
+            if let Some(entry) = piece.get_bucket(self.bucket) {
                 visit(entry.hash, &entry.key, &entry.value);
                 rows += 1;
             }
             self.bucket += 1;
+            if self.bucket >= piece.num_buckets() {
+                (self.piece, self.bucket) = (self.piece + 1, 0);
+            }
         }
-        Ok(self.bucket < buckets)
+        Ok(self.piece < table.pieces.len())
     }
 }
 
@@ -216,6 +240,7 @@ struct Reader<'a, K: Key, V: Record> {
     backend: &'a mut dyn StateBackend,
     envelope: &'a Envelope<(K, V)>,
     table: &'a Table<K, V>,
+    durable: Option<&'a Durable>,
 }
 
 impl<K: Key, V: Record> Reader<'_, K, V> {
@@ -224,9 +249,9 @@ impl<K: Key, V: Record> Reader<'_, K, V> {
         &mut self,
         cursor: &mut Cursor,
         rows_max: usize,
-        visit: &mut dyn FnMut(KeyHash, K, V),
+        visit: &mut dyn FnMut(KeyHash, &K::Stored, V),
     ) -> Result<usize> {
-        let Reader { envelope, table, .. } = *self;
+        let Reader { envelope, table, durable, .. } = *self;
         let mut rows = 0;
         while rows < rows_max && cursor.group < cursor.groups.len() {
             let prefix = state_prefix(cursor.groups[cursor.group], table.namespace);
@@ -236,8 +261,11 @@ impl<K: Key, V: Record> Reader<'_, K, V> {
                 self.backend.scan(&prefix, after.as_deref(), rows_max - rows, &mut |key, value| {
                     let (owned, value) = envelope.decode(value)?;
                     let hash = K::hash(owned.view());
-                    if table.stored == 0 || table.find(hash, owned.view()).is_none() {
-                        visit(hash, owned, value);
+                    let is_gone = durable.is_some_and(|durable| durable.has_gone(key));
+                    if is_gone {
+                        // Deleted here; the store does not know yet.
+                    } else if table.stored == 0 || table.find(hash, owned.view()).is_none() {
+                        visit(hash, &K::store(owned.view()), value);
                     }
                     last.clear();
                     last.extend_from_slice(key);

@@ -1,0 +1,285 @@
+//! Keyed state that survives: what changed goes to the epoch log with every epoch, and now and then to the
+//! store; what the store does not hold stays in memory.
+//!
+//! The store is at some committed epoch, and memory has everything that changed since. So an entry may leave
+//! memory when the store holds it as it is: it was captured for the store, and that epoch was applied.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use super::super::{Changes, StateBackend, state_key, state_prefix};
+use super::KeyedState;
+use super::table::{DIRTY, HELD, STORED, Table, UNLOGGED};
+use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
+use crate::error::Result;
+
+/// How the keyed state of an instance follows the epochs of its job.
+#[derive(Clone, Debug)]
+pub(crate) struct Follower {
+    /// Key groups of the instance.
+    pub(crate) owned: Range<KeyGroup>,
+    /// The epoch that the store is at.
+    pub(crate) applied: Arc<AtomicU64>,
+    /// Set when there is no room left for what the store does not have.
+    pub(crate) is_pressed: Arc<AtomicBool>,
+}
+
+/// What a durable state keeps beside its entries.
+#[derive(Debug)]
+pub(super) struct Durable {
+    follower: Follower,
+    /// Deletes that the log and the store have not seen.
+    unlogged: Changes,
+    unstored: Changes,
+    /// The epoch for which changes were captured and that the store is not at yet.
+    in_flight: Option<u64>,
+    /// State keys and namespaces that were deleted here and may still be in the store, and whether their
+    /// delete was captured.
+    gone_keys: HashSet<Vec<u8>>,
+    gone_namespaces: HashSet<i64>,
+    /// The same, not captured yet.
+    going_keys: HashSet<Vec<u8>>,
+    going_namespaces: HashSet<i64>,
+}
+
+/// Part of the share that may be held for the store before it is asked to take some, as a divisor.
+const HELD_SHARE: usize = 3;
+
+impl<K: Key, V: Record + Clone> KeyedState<K, V> {
+    /// Empty state that survives; `backend` only reads what epochs have brought to the store.
+    #[must_use]
+    pub(crate) fn durable(
+        backend: Option<Box<dyn StateBackend>>,
+        share_bytes: usize,
+        groups: KeyGroup,
+        follower: Follower,
+    ) -> Self {
+        let mut state = KeyedState::new(backend, share_bytes, groups);
+        state.entry_flags |= HELD | UNLOGGED;
+        state.durable = Some(Box::new(Durable {
+            follower,
+            unlogged: Changes::new(),
+            unstored: Changes::new(),
+            in_flight: None,
+            gone_keys: HashSet::new(),
+            gone_namespaces: HashSet::new(),
+            going_keys: HashSet::new(),
+            going_namespaces: HashSet::new(),
+        }));
+        state
+    }
+
+    /// Namespaces with their number of keys: what a later run needs to know to begin.
+    pub(crate) fn namespace_rows(&self) -> Vec<(i64, u64)> {
+        let rows = |(namespace, position): (&i64, &usize)| (*namespace, self.tables[*position].len() as u64);
+        self.positions.iter().map(rows).filter(|(_, rows)| *rows > 0).collect()
+    }
+
+    /// Goes on with the namespaces of an earlier run, whose rows are all in the store. Costs nothing per row.
+    pub(crate) fn resume(&mut self, namespaces: &[(i64, u64)]) {
+        let Some(durable) = &self.durable else { return };
+        let groups = durable.follower.owned.clone();
+        for (namespace, rows) in namespaces {
+            let position = self.open(*namespace);
+            let table = &mut self.tables[position];
+            table.cold.assume(*rows as usize, groups.clone());
+            groups.clone().for_each(|group| table.logged.add(group));
+        }
+    }
+
+    /// Goes on with key groups that other instances had: looks what the store has of them.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds values of another type.
+    pub(crate) fn resume_by_looking(&mut self) -> Result<()> {
+        let owned = self.durable.as_ref().map(|durable| durable.follower.owned.clone());
+        let Some(owned) = owned else { return Ok(()) };
+        self.restore(owned.clone())?;
+        for table in &mut self.tables {
+            owned.clone().for_each(|group| table.logged.add(group));
+        }
+        Ok(())
+    }
+
+    /// How the state has changed since the last call, for the log; see [`Changes::to_bytes`].
+    ///
+    /// # Errors
+    /// A value is larger than 2 GiB.
+    pub(crate) fn take_delta(&mut self) -> Result<Vec<u8>> {
+        let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
+        let mut changes = std::mem::take(&mut durable.unlogged);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut outcome = Ok(());
+        for table in &mut self.tables {
+            let namespace = table.namespace;
+            let (envelope, groups) = (&self.envelope, self.groups);
+            table.take_unlogged(groups, |hash, stored, entry| {
+                if outcome.is_ok() {
+                    let view = K::stored_view(stored);
+                    key.clear();
+                    value.clear();
+                    state_key::<K>(group_of(hash, groups), namespace, view, &mut key);
+                    outcome = envelope.encode((view, entry.view()), &mut value);
+                    changes.put(&key, &value);
+                }
+            });
+        }
+        outcome?;
+        // Looked at with every epoch, so that the store is asked before memory is short.
+        self.may_evict();
+        Ok(changes.to_bytes())
+    }
+
+    /// How the state differs from what the store holds, to be applied with this epoch; see
+    /// [`Changes::to_bytes`].
+    ///
+    /// # Errors
+    /// A value is larger than 2 GiB.
+    pub(crate) fn take_store_changes(&mut self, epoch: u64) -> Result<Vec<u8>> {
+        let mut filter_bytes = self.filter_bytes();
+        let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
+        durable.in_flight = Some(epoch);
+        durable.gone_keys.extend(durable.going_keys.drain());
+        durable.gone_namespaces.extend(durable.going_namespaces.drain());
+        let mut changes = std::mem::take(&mut durable.unstored);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for position in 0..self.tables.len() {
+            let namespace = self.tables[position].namespace;
+            let mut added = Vec::new();
+            let table = &mut self.tables[position];
+            for entry in table.pieces.iter_mut().flatten().filter(|entry| entry.has(DIRTY)) {
+                let view = K::stored_view(&entry.key);
+                key.clear();
+                value.clear();
+                state_key::<K>(group_of(entry.hash, self.groups), namespace, view, &mut key);
+                self.envelope.encode((view, entry.value.view()), &mut value)?;
+                changes.put(&key, &value);
+                if !entry.has(STORED) {
+                    added.push(entry.hash);
+                }
+                entry.flags = entry.flags & !DIRTY | STORED;
+            }
+            table.stored += added.len();
+            for hash in added {
+                self.add_cold(position, hash, &mut filter_bytes);
+            }
+        }
+        Ok(changes.to_bytes())
+    }
+
+    /// Looks whether the store has taken what was captured for it: those entries may leave memory.
+    pub(super) fn notice_applied(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        let applied = durable.follower.applied.load(SeqCst);
+        if durable.in_flight.is_none_or(|epoch| epoch > applied) {
+            return;
+        }
+        durable.in_flight = None;
+        durable.gone_keys.clear();
+        durable.gone_namespaces.clear();
+        for table in &mut self.tables {
+            table.held = 0;
+            for entry in table.pieces.iter_mut().flatten() {
+                if entry.has(DIRTY) {
+                    table.held += 1;
+                } else {
+                    entry.flags &= !HELD;
+                }
+            }
+        }
+    }
+
+    /// True when memory can be brought under the share; asks the store to take more when too much is held
+    /// for it.
+    pub(super) fn may_evict(&self) -> bool {
+        let Some(durable) = &self.durable else { return true };
+        let (entries, held) = self.tables.iter().fold((0, 0), |(entries, held), table| {
+            (entries + table.entries, held + table.held)
+        });
+        if self.memory_bytes() / entries.max(1) * held > self.share_bytes / HELD_SHARE {
+            durable.follower.is_pressed.store(true, SeqCst);
+        }
+        // Below that, looking for what may leave costs more than what is found.
+        (entries - held) * 4 > entries
+    }
+
+    /// A key was removed that the store may hold.
+    pub(super) fn note_removed(&mut self, state_key: &[u8]) {
+        if let Some(durable) = &mut self.durable {
+            durable.unlogged.delete(state_key);
+            durable.unstored.delete(state_key);
+            durable.going_keys.insert(state_key.to_vec());
+        }
+    }
+
+    /// A namespace was taken out; these are the key groups in which the store may hold rows.
+    pub(super) fn note_drained(&mut self, namespace: i64, table: &Table<K, V>) {
+        let Some(durable) = &mut self.durable else { return };
+        for group in table.logged.groups() {
+            durable.unlogged.delete_prefix(&state_prefix(group, namespace));
+        }
+        let stored = table.cold.groups();
+        if !stored.is_empty() {
+            stored.iter().for_each(|group| durable.unstored.delete_prefix(&state_prefix(*group, namespace)));
+            durable.going_namespaces.insert(namespace);
+        }
+    }
+
+    /// True when what the store holds of a namespace or key is outdated: it was deleted here.
+    pub(super) fn is_gone(&self, namespace: i64) -> bool {
+        self.durable.as_ref().is_some_and(|durable| {
+            durable.gone_namespaces.contains(&namespace) || durable.going_namespaces.contains(&namespace)
+        })
+    }
+
+    /// As [`is_gone`](Self::is_gone), for one key.
+    pub(super) fn is_gone_key(durable: Option<&Durable>, state_key: &[u8]) -> bool {
+        durable.is_some_and(|durable| durable.has_gone(state_key))
+    }
+}
+
+impl Durable {
+    /// True when what the store holds of a key is outdated: it was deleted here.
+    pub(super) fn has_gone(&self, state_key: &[u8]) -> bool {
+        self.gone_keys.contains(state_key) || self.going_keys.contains(state_key)
+    }
+}
+
+/// Key groups of which something was written.
+#[derive(Debug, Default)]
+pub(super) struct GroupSet(Vec<u64>);
+
+impl GroupSet {
+    pub(super) fn add(&mut self, group: KeyGroup) {
+        let (word, bit) = (usize::from(group) / 64, group % 64);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << bit;
+    }
+
+    /// Ascending.
+    pub(super) fn groups(&self) -> Vec<KeyGroup> {
+        let held = |group: &usize| self.0[group / 64] >> (group % 64) & 1 == 1;
+        (0..self.0.len() * 64).filter(held).map(|group| group as KeyGroup).collect()
+    }
+}
+
+impl<K: Key, V> Table<K, V> {
+    /// Calls `visit` for each entry that the log has not seen as it is.
+    fn take_unlogged(&mut self, groups: KeyGroup, mut visit: impl FnMut(KeyHash, &K::Stored, &V)) {
+        let hashes = std::mem::take(&mut self.unlogged);
+        for hash in hashes {
+            let piece = self.piece_of(hash);
+            // NOTE: it may have been removed since it changed; of two keys with one hash both are listed.
+            let unlogged = self.pieces[piece].find_mut(hash, |entry| entry.hash == hash && entry.has(UNLOGGED));
+            if let Some(entry) = unlogged {
+                entry.flags &= !UNLOGGED;
+                self.logged.add(group_of(hash, groups));
+                visit(hash, &entry.key, &entry.value);
+            }
+        }
+    }
+}
