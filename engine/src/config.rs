@@ -138,6 +138,12 @@ impl EngineConfig {
         EngineConfig { state_dir: Some(directory.into()), ..self }
     }
 
+    /// Where state larger than memory goes when nothing survives.
+    #[must_use]
+    pub fn spill_dir(self, directory: impl Into<PathBuf>) -> Self {
+        EngineConfig { spill_dir: Some(directory.into()), ..self }
+    }
+
     /// What happens when a stage fails.
     #[must_use]
     pub fn restart(self, restart: RestartStrategy) -> Self {

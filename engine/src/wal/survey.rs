@@ -241,8 +241,9 @@ impl Survey {
         let Some(job) = self.job else { return Ok(()) };
         let last = self.segments.last().map_or(0, |segment| segment.header.number);
         for number in headless.iter().filter(|number| **number > last) {
-            if !self.is_damaged() && tail::was_in_use(&mut SegmentReader::open(storage, *number)?, job)? {
-                let lsn = self.end.as_ref().map_or(Lsn(1), |end| end.lsn);
+            let lsn = self.end.as_ref().map_or(Lsn(1), |end| end.lsn);
+            let mut reader = SegmentReader::open(storage, *number)?;
+            if !self.is_damaged() && tail::was_in_use(&mut reader, job, lsn)? {
                 let ending = Ending::Damaged("the header of the segment is not valid".to_owned());
                 self.end = Some(End { lsn, path: segment_path(*number), offset: 0, ending });
             }
