@@ -116,6 +116,7 @@ impl<K: TestKey> Both<K> {
             let before = drained.len();
             let more = drain
                 .next_chunk(&mut self.state, rows_max, |hash, key, value| {
+                    let key = K::from_view(K::stored_view(key));
                     assert_eq!(hash, K::hash(key.view()));
                     assert!(drained.insert(key, value).is_none(), "a key came twice");
                 })
@@ -140,8 +141,9 @@ impl<K: TestKey> Both<K> {
         loop {
             let before = scanned.len();
             let more = scan
-                .next_chunk(&mut self.state, rows_max, |_, key: &K, value: &(u64, String)| {
-                    assert!(scanned.insert(key.clone(), value.clone()).is_none(), "a key came twice");
+                .next_chunk(&mut self.state, rows_max, |_, key: &K::Stored, value: &(u64, String)| {
+                    let key = K::from_view(K::stored_view(key));
+                    assert!(scanned.insert(key, value.clone()).is_none(), "a key came twice");
                 })
                 .unwrap();
             assert!(scanned.len() - before <= rows_max);
@@ -156,6 +158,7 @@ impl<K: TestKey> Both<K> {
         let mut reported = BTreeSet::new();
         let model = &self.model;
         self.state.changed(|namespace, _, key, value| {
+            let key = K::from_view(K::stored_view(key));
             assert_eq!(Some(value), model.get(&(namespace, key.clone())));
             assert!(reported.insert((namespace, key.clone())), "a change was reported twice");
         });

@@ -294,6 +294,11 @@ fn key(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
             }
 
             #[inline]
+            fn stored_heap_bytes(stored: &Self::Stored) -> usize {
+                0 #(+ <#types as ::headwater::batch::Key>::stored_heap_bytes(&stored.#indexes))*
+            }
+
+            #[inline]
             fn stored_matches(stored: &Self::Stored, view: #view<'_>) -> bool {
                 true #(&& <#types as ::headwater::batch::Key>::stored_matches(&stored.#indexes, view.#idents))*
             }

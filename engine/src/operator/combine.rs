@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use crate::batch::{Batch, BatchBuilder, Either, Key, KeyHash, Record};
 use crate::error::Result;
 use crate::operator::{Context, Next, Operator, forward};
+use crate::state::mean_heap_bytes;
 use crate::time::{Epoch, Timestamp, Watermark};
 use crate::window::{Aggregate, Window};
 
@@ -42,6 +43,15 @@ struct Row<K: Key, A> {
     accumulator: A,
 }
 
+/// How much an instance combines before it sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CombineLimits {
+    /// Most distinct keys.
+    pub(crate) keys_max: usize,
+    /// Most memory of the tables.
+    pub(crate) bytes_max: usize,
+}
+
 struct Slice<K: Key, A> {
     start: Timestamp,
     table: HashTable<Row<K, A>>,
@@ -56,7 +66,9 @@ pub(crate) struct Combine<T: Record, K: Key, A: Aggregate<T>> {
     slices: Vec<Slice<K, A::Accumulator>>,
     /// Emptied tables, kept because growing one again costs more than the rows in it.
     spare: Vec<HashTable<Row<K, A::Accumulator>>>,
-    keys_max: usize,
+    limits: CombineLimits,
+    /// Estimated bytes that the keys own outside the tables.
+    key_heap_bytes: usize,
     watermark: Timestamp,
     rows: BatchBuilder<Combined<T, K, A>>,
     next: Next<Combined<T, K, A>>,
@@ -67,12 +79,59 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
         keys: Arc<dyn KeyReader<T, K>>,
         aggregate: A,
         rule: Option<WindowRule>,
-        keys_max: usize,
+        limits: CombineLimits,
         rows: BatchBuilder<Combined<T, K, A>>,
         next: Next<Combined<T, K, A>>,
     ) -> Self {
-        let (slices, spare) = (Vec::new(), Vec::new());
-        Combine { keys, aggregate, rule, slices, spare, keys_max, watermark: i64::MIN, rows, next }
+        Combine {
+            keys,
+            aggregate,
+            rule,
+            slices: Vec::new(),
+            spare: Vec::new(),
+            limits,
+            key_heap_bytes: 0,
+            watermark: i64::MIN,
+            rows,
+            next,
+        }
+    }
+
+    /// Memory of all tables when `rows` more have come: a table that grows doubles, and is there twice
+    /// while it is copied.
+    fn expected_bytes(&self, rows: usize) -> usize {
+        let (mut sum, mut growth, mut entries) = (self.key_heap_bytes, 0, 0);
+        for Slice { table, .. } in &self.slices {
+            let bytes = table.allocation_size();
+            sum += bytes;
+            entries += table.len();
+            if table.len() + rows > table.capacity() {
+                growth = growth.max(2 * bytes);
+            }
+        }
+        sum + growth + entries * self.value_heap_bytes()
+    }
+
+    fn value_heap_bytes(&self) -> usize {
+        let rows = self.slices.iter().max_by_key(|slice| slice.table.len()).map(|slice| slice.table.iter());
+        let values = rows.into_iter().flatten().map(|row| &row.accumulator);
+        mean_heap_bytes(values).unwrap_or(0)
+    }
+
+    /// Sends what there is if the tables would become too large with `rows` more.
+    fn make_room(&mut self, rows: usize, context: &mut Context) -> Result<()> {
+        let spare = |spare: &[HashTable<_>]| spare.iter().map(HashTable::allocation_size).sum::<usize>();
+        let bytes = self.expected_bytes(rows);
+        if bytes + spare(&self.spare) > self.limits.bytes_max {
+            self.spare.clear();
+            if bytes > self.limits.bytes_max {
+                self.release_all(context)?;
+            }
+            if spare(&self.spare) > self.limits.bytes_max {
+                self.spare.clear();
+            }
+        }
+        Ok(())
     }
 
     /// Sends and forgets the partial results of the slices that `which` names.
@@ -85,6 +144,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
             }
             let Slice { start, mut table } = self.slices.swap_remove(index);
             for row in table.drain() {
+                self.key_heap_bytes -= K::stored_heap_bytes(&row.key);
                 self.rows.push_at(
                     Either::Left((start, K::stored_view(&row.key), row.accumulator.view())),
                     start,
@@ -115,7 +175,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
 
     /// Adds the rows of a batch to the tables; rows that may be late go to the output builder.
     fn add(&mut self, batch: &Batch<T>) -> Result<()> {
-        let Combine { keys, aggregate, rule, slices, spare, watermark, rows, .. } = self;
+        let Combine { keys, aggregate, rule, slices, spare, key_heap_bytes, watermark, rows, .. } = self;
         let times = batch.times();
         let mut failure = Ok(());
         keys.with_keys(batch, &mut |keys| {
@@ -148,6 +208,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
                     None => {
                         let accumulator = aggregate.create(view);
                         let row = Row { hash, key: K::store(key), accumulator };
+                        *key_heap_bytes += K::stored_heap_bytes(&row.key);
                         table.insert_unique(hash, row, |row| row.hash);
                     }
                 }
@@ -170,9 +231,10 @@ fn find_or_open<K: Key, A>(
 
 impl<T: Record, K: Key, A: Aggregate<T>> Operator<T> for Combine<T, K, A> {
     fn on_batch(&mut self, batch: Batch<T>, context: &mut Context) -> Result<()> {
+        self.make_room(batch.len(), context)?;
         self.add(&batch)?;
         self.send(context)?;
-        if self.slices.iter().map(|slice| slice.table.len()).sum::<usize>() >= self.keys_max {
+        if self.slices.iter().map(|slice| slice.table.len()).sum::<usize>() >= self.limits.keys_max {
             self.release_all(context)?;
         }
         Ok(())

@@ -116,7 +116,7 @@ impl<K: Key, V: Record + Clone, O: Record> Rolling<K, V, O> {
         let mut outcome = Ok(());
         let more = drain.next_chunk(state, CHUNK_ROWS, |_, key, value| {
             if outcome.is_ok() {
-                outcome = push(rows, &key, &value, finish);
+                outcome = push(rows, key, &value, finish);
             }
         })?;
         outcome.map_err(|error: Error| error.at(&self.name))?;
@@ -131,12 +131,12 @@ impl<K: Key, V: Record + Clone, O: Record> Rolling<K, V, O> {
 
 fn push<K: Key, V, O: Record>(
     rows: &mut BatchBuilder<KeyedResult<K, O>>,
-    key: &K,
+    key: &K::Stored,
     value: &V,
     finish: &dyn Fn(&V) -> Result<O>,
 ) -> Result<()> {
     let value = finish(value)?;
-    Ok(rows.push(KeyedResultView { key: key.view(), value: value.view() })?)
+    Ok(rows.push(KeyedResultView { key: K::stored_view(key), value: value.view() })?)
 }
 
 /// How a batch changes the values of its keys.

@@ -37,15 +37,15 @@ pub(crate) struct WindowParts<T: Record, K: Key, A: Aggregate<T>> {
 }
 
 /// One key of a window that is being put together from its slices.
-struct Merged<K, A> {
+struct Merged<K: Key, A> {
     hash: KeyHash,
-    key: K,
+    key: K::Stored,
     accumulator: A,
 }
 
 /// The window that is being sent.
 #[expect(clippy::large_enum_variant, reason = "there is one per instance")]
-enum Firing<K, A> {
+enum Firing<K: Key, A> {
     None,
     /// A window of one slice: read straight out of the state.
     Slice(Timestamp, Drain<K, A>),
@@ -186,7 +186,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
                 let end = rule.window.end(*start);
                 let more = drain.next_chunk(state, CHUNK_ROWS, |_, key, accumulator| {
                     if outcome.is_ok() {
-                        outcome = push(rows, *start, end, &key, &accumulator, aggregate);
+                        outcome = push(rows, *start, end, key, &accumulator, aggregate);
                     }
                 })?;
                 (*start, more)
@@ -252,7 +252,7 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
             if consume && window.last_window(slice) <= start {
                 let mut drain = state.drain(slice)?;
                 while drain.next_chunk(state, CHUNK_ROWS, |hash, key, accumulator| {
-                    add(&mut table, aggregate, hash, &key, &accumulator);
+                    add(&mut table, aggregate, hash, key, &accumulator);
                 })? {}
             } else {
                 let mut scan = state.scan(slice)?;
@@ -294,28 +294,29 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
     /// Sends each window of each key that changed since the last call.
     fn send_changed(&mut self, context: &mut Context) -> Result<()> {
         let window = self.parts.rule.window;
-        let mut changed: Vec<(Timestamp, KeyHash, K)> = Vec::new();
+        let mut changed: Vec<(Timestamp, KeyHash, K::Stored)> = Vec::new();
         let mut seen = HashSet::new();
         let next_start = self.next_start;
         self.parts.state.changed(|slice, hash, key, _| {
             let (mut start, last) = (window.first_window(slice).max(next_start), window.last_window(slice));
             while start <= last {
                 let mut bytes = start.to_be_bytes().to_vec();
-                K::write_bytes(key.view(), &mut bytes);
+                K::write_bytes(K::stored_view(key), &mut bytes);
                 if window.is_tumbling() || seen.insert(bytes) {
-                    changed.push((start, hash, key.clone()));
+                    changed.push((start, hash, K::store(K::stored_view(key))));
                 }
                 start += window.slide_ms();
             }
         });
         for (start, hash, key) in changed {
+            let view = K::stored_view(&key);
             let end = window.end(start);
             let WindowParts { state, aggregate, rows, .. } = &mut self.parts;
             let mut total: Option<A::Accumulator> = None;
             let mut slice = start;
             while slice < end {
-                state.load(slice, &[(hash, key.view())])?;
-                if let Some(part) = state.get(slice, hash, key.view()) {
+                state.load(slice, &[(hash, view)])?;
+                if let Some(part) = state.get(slice, hash, view) {
                     match &mut total {
                         Some(total) => aggregate.merge(total, part.view()),
                         None => total = Some(part.clone()),
@@ -369,13 +370,14 @@ fn add<T: Record, K: Key, A: Aggregate<T>>(
     table: &mut HashTable<Merged<K, A::Accumulator>>,
     aggregate: &A,
     hash: KeyHash,
-    key: &K,
+    key: &K::Stored,
     accumulator: &A::Accumulator,
 ) {
-    match table.entry(hash, |row| row.key == *key, |row| row.hash) {
+    let key = K::stored_view(key);
+    match table.entry(hash, |row| K::stored_matches(&row.key, key), |row| row.hash) {
         Entry::Occupied(mut row) => aggregate.merge(&mut row.get_mut().accumulator, accumulator.view()),
         Entry::Vacant(place) => {
-            place.insert(Merged { hash, key: key.clone(), accumulator: accumulator.clone() });
+            place.insert(Merged { hash, key: K::store(key), accumulator: accumulator.clone() });
         }
     }
 }
@@ -384,12 +386,12 @@ fn push<T: Record, K: Key, A: Aggregate<T>>(
     rows: &mut BatchBuilder<WindowResult<K, A::Output>>,
     window_start: Timestamp,
     window_end: Timestamp,
-    key: &K,
+    key: &K::Stored,
     accumulator: &A::Accumulator,
     aggregate: &A,
 ) -> Result<()> {
     let value = aggregate.finish(accumulator)?;
-    let row = WindowResultView { window_start, window_end, key: key.view(), value: value.view() };
+    let row = WindowResultView { window_start, window_end, key: K::stored_view(key), value: value.view() };
     // The newest time that a record of the window can have: a window behind this one takes it from here.
     Ok(rows.push_at(row, window_end.saturating_sub(1))?)
 }

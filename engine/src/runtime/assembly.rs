@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::plan::Plan;
-use super::state_home::StateHome;
+use super::state_home::{StateHome, channel_limits};
 use crate::channel::{InstanceWaker, RouterLimits};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
@@ -107,13 +107,17 @@ pub(crate) fn assemble(
 impl Assembly<'_> {
     /// Makes the channels of every edge that crosses instances.
     fn connect(&mut self) {
+        let edges = self.graph.edges.iter().zip(&self.plan.fused).filter(|(_, fused)| !**fused);
+        let instances = |node: NodeId| self.wakers[self.plan.stage_of[node]].len();
+        let count = edges.map(|(edge, _)| instances(edge.from) * instances(edge.to)).sum();
+        let limits = channel_limits(self.config, count);
         for (index, edge) in self.graph.edges.iter().enumerate() {
             if self.plan.fused[index] {
                 continue;
             }
             let from = &self.wakers[self.plan.stage_of[edge.from]];
             let to = &self.wakers[self.plan.stage_of[edge.to]];
-            let channels = edge.factory.channels(from, to, self.config.channel);
+            let channels = edge.factory.channels(from, to, limits);
             self.ends[index] = Ends {
                 senders: channels.senders.into_iter().map(Some).collect(),
                 receivers: channels.receivers.into_iter().map(Some).collect(),
@@ -227,6 +231,10 @@ impl Wiring for Assembly<'_> {
     fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)> {
         let backend = self.state.backend(&self.graph.nodes[self.node].name);
         Ok((backend, self.state.share_bytes()))
+    }
+
+    fn combine_bytes(&self) -> usize {
+        self.state.combine_bytes()
     }
 
     fn frame(&mut self) -> Frame {

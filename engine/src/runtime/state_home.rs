@@ -1,7 +1,9 @@
-//! Where the keyed state of a run lives: one store for all operators, opened by the first that spills.
+//! How the memory of a run is divided, and where its keyed state lives: one store for all operators, opened
+//! by the first that spills.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::channel::ChannelLimits;
 use crate::config::EngineConfig;
 use crate::error::Result;
 use crate::state::{Changes, StateBackend};
@@ -9,17 +11,40 @@ use crate::state::{Changes, StateBackend};
 /// The store of a run and each instance's share of the memory for state.
 pub(crate) struct StateHome {
     share_bytes: usize,
+    combine_bytes: usize,
     store: Arc<Mutex<Store>>,
 }
 
-/// A quarter of the memory for state is for the store's block cache and memtables.
+/// Parts of the memory, as divisors: for the store's block cache and memtables, for partial results in front
+/// of exchanges, and for what is in channels. The hot tables have the rest.
 const STORE_PART: usize = 4;
+const COMBINE_PART: usize = 16;
+const CHANNEL_PART: usize = 16;
+
+/// Least that a channel holds: smaller batches cost more than the rows in them.
+const CHANNEL_BYTES_MIN: usize = 64 << 10;
+
+/// What one of `count` channels may hold.
+pub(crate) fn channel_limits(config: &EngineConfig, count: usize) -> ChannelLimits {
+    let share = config.state_bytes_max / CHANNEL_PART / count.max(1);
+    ChannelLimits { bytes_max: config.channel.bytes_max.min(share.max(CHANNEL_BYTES_MIN)), ..config.channel }
+}
 
 impl StateHome {
     /// A home for `instances` stateful instances.
     pub(crate) fn new(config: &EngineConfig, instances: usize) -> Self {
-        let hot = config.state_bytes_max - config.state_bytes_max / STORE_PART;
-        StateHome { share_bytes: hot / instances.max(1), store: Arc::new(Mutex::new(Store::new(config))) }
+        let (all, instances) = (config.state_bytes_max, instances.max(1));
+        let hot = all - all / STORE_PART - all / COMBINE_PART - all / CHANNEL_PART;
+        StateHome {
+            share_bytes: hot / instances,
+            combine_bytes: all / COMBINE_PART / instances,
+            store: Arc::new(Mutex::new(Store::new(config))),
+        }
+    }
+
+    /// Memory that one instance may use for partial results.
+    pub(crate) fn combine_bytes(&self) -> usize {
+        self.combine_bytes
     }
 
     /// Memory that one instance may use for its hot table.

@@ -26,6 +26,7 @@ use std::fmt;
 pub use self::budget::{MemoryBudget, Reservation};
 pub use self::changes::{Change, Changes};
 pub use self::envelope::Envelope;
+pub(crate) use self::keyed::mean_heap_bytes;
 pub use self::keyed::{Drain, KeyedState, Scan};
 pub use self::layout::{state_key, state_prefix};
 pub use self::memory::MemoryBackend;

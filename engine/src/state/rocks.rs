@@ -32,11 +32,14 @@ const OPEN_FILES_MAX: i32 = 256;
 /// Threads that flush and compact.
 const BACKGROUND_JOBS: i32 = 2;
 
+/// Keys of one look-up: each may hold a block of the cache until the look-up is done.
+const LOOKUP_KEYS: usize = 128;
+
 const BLOCK_BYTES: usize = 4 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
-/// Read ahead per file of a compaction: their number times this is memory outside the limit.
-const COMPACTION_READAHEAD_BYTES: usize = 512 << 10;
+/// Buffers of files being written, and read ahead per file of a compaction: memory outside the limit.
+const FILE_BUFFER_BYTES: usize = 128 << 10;
 
 /// In front of an operator's name in the name of its column family, because `default` is taken.
 const FAMILY_PREFIX: &str = "state/";
@@ -246,10 +249,12 @@ impl StateBackend for RocksBackend {
 
     fn get_many(&mut self, keys: &[&[u8]], visit: VisitValue<'_>) -> Result<()> {
         let (database, family) = self.open()?;
-        let values = database.batched_multi_get_cf(&family, keys.iter().copied(), true);
-        for (at, value) in values.into_iter().enumerate() {
-            if let Some(value) = value.map_err(self.failed("read"))? {
-                visit(at, &value)?;
+        for (chunk, keys) in keys.chunks(LOOKUP_KEYS).enumerate() {
+            let values = database.batched_multi_get_cf(&family, keys.iter().copied(), true);
+            for (at, value) in values.into_iter().enumerate() {
+                if let Some(value) = value.map_err(self.failed("read"))? {
+                    visit(chunk * LOOKUP_KEYS + at, &value)?;
+                }
             }
         }
         Ok(())
@@ -332,7 +337,8 @@ fn database_options(memory_bytes: usize, cache: &Cache) -> Options {
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(BACKGROUND_JOBS);
     options.set_max_subcompactions(1);
-    options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
+    options.set_compaction_readahead_size(FILE_BUFFER_BYTES);
+    options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES as u64);
     options.set_skip_stats_update_on_db_open(true);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
@@ -360,6 +366,7 @@ fn family_options(memory_bytes: usize, cache: &Cache) -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size((memory_bytes / WRITE_SHARE / 2).clamp(1 << 20, 64 << 20));
     options.set_max_write_buffer_number(3);
+    options.set_target_file_size_base((memory_bytes as u64).clamp(4 << 20, 64 << 20));
     options
 }
 

@@ -7,7 +7,7 @@ use super::keys::{CombinedHashes, RecordHashes};
 use super::{Name, OperatorNode, Port, Stream, WindowedStream};
 use crate::batch::{BatchBuilder, Key, Record};
 use crate::channel::Partitioning;
-use crate::operator::combine::{Combine, Combined, KeyReader, WindowRule};
+use crate::operator::combine::{Combine, CombineLimits, Combined, KeyReader, WindowRule};
 use crate::operator::rolling::{Fold, Merge, Rolling, RollingOperator};
 use crate::operator::{KeyedResult, Next};
 use crate::sink::OutputMode;
@@ -45,9 +45,10 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         let keys = Arc::clone(&self.keys);
         self.stream.port.then::<T>(node, Partitioning::Forward, move |wiring| {
             let next = downstream::<Combined<T, K, A>>(wiring, 0)?;
-            let (keys_max, limits) = (wiring.config().combined_keys_max, wiring.config().batch);
-            let rows = BatchBuilder::new(limits);
-            let combine = Combine::new(Arc::clone(&keys), aggregate.clone(), rule, keys_max, rows, next);
+            let keys_max = wiring.config().combined_keys_max;
+            let limits = CombineLimits { keys_max, bytes_max: wiring.combine_bytes() };
+            let rows = BatchBuilder::new(wiring.config().batch);
+            let combine = Combine::new(Arc::clone(&keys), aggregate.clone(), rule, limits, rows, next);
             Ok(Box::new(Box::new(combine) as Next<T>) as Erased)
         })
     }

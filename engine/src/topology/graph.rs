@@ -42,6 +42,8 @@ pub(crate) trait Wiring {
     fn partitions(&self) -> Vec<String>;
     /// Where the state of the node being made goes when it outgrows its share of memory, and that share.
     fn state(&mut self) -> Result<(Option<Box<dyn StateBackend>>, usize)>;
+    /// Most memory for the partial results of the node being made.
+    fn combine_bytes(&self) -> usize;
     /// What the instance being made consists of besides its chain.
     fn frame(&mut self) -> Frame;
 }

@@ -35,6 +35,9 @@ pub trait Key: Record + Clone + Eq {
     /// Borrows the stored form.
     fn stored_view(stored: &Self::Stored) -> Self::View<'_>;
 
+    /// Bytes that a stored key owns outside the table.
+    fn stored_heap_bytes(stored: &Self::Stored) -> usize;
+
     /// True when a stored key equals a borrowed one.
     fn stored_matches(stored: &Self::Stored, view: Self::View<'_>) -> bool;
 
@@ -109,6 +112,11 @@ macro_rules! integer_key {
             }
 
             #[inline(always)]
+            fn stored_heap_bytes(_: &$type) -> usize {
+                0
+            }
+
+            #[inline(always)]
             fn stored_matches(stored: &$type, view: $type) -> bool {
                 *stored == view
             }
@@ -146,6 +154,10 @@ impl Key for bool {
         *stored
     }
 
+    fn stored_heap_bytes(_: &bool) -> usize {
+        0
+    }
+
     fn stored_matches(stored: &bool, view: bool) -> bool {
         *stored == view
     }
@@ -178,6 +190,11 @@ impl Key for String {
     }
 
     #[inline]
+    fn stored_heap_bytes(stored: &CompactString) -> usize {
+        if stored.is_heap_allocated() { stored.capacity() } else { 0 }
+    }
+
+    #[inline]
     fn stored_matches(stored: &CompactString, view: &str) -> bool {
         stored.as_bytes() == view.as_bytes()
     }
@@ -205,6 +222,10 @@ impl Key for () {
     fn store((): ()) {}
 
     fn stored_view((): &()) {}
+
+    fn stored_heap_bytes((): &()) -> usize {
+        0
+    }
 
     fn stored_matches((): &(), (): ()) -> bool {
         true

@@ -92,6 +92,11 @@ macro_rules! tuple {
             }
 
             #[inline]
+            fn stored_heap_bytes(stored: &Self::Stored) -> usize {
+                0 $(+ $name::stored_heap_bytes(&stored.$index))+
+            }
+
+            #[inline]
             fn stored_matches(stored: &Self::Stored, view: Self::View<'_>) -> bool {
                 true $(&& $name::stored_matches(&stored.$index, view.$index))+
             }

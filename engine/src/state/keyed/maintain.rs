@@ -1,17 +1,30 @@
-//! Keeping to the share of memory: clean entries are evicted, then dirty ones are spilled.
+//! Keeping to the share of memory: a piece of a table that is full grows while the share allows, then
+//! lets entries go.
 //!
-//! Entries leave in the order of a clock with a second chance: the hand walks over all buckets, lets
-//! stay what was used since it last came by, and takes the rest.
+//! What leaves first was not used since its piece was last looked at, and of that what the store holds
+//! already. A piece that lets entries go is copied into an empty one of its size, which is then the next
+//! spare: nothing is allocated, and no hash table has to make room for twice its size.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use hashbrown::HashTable;
 
 use super::super::Changes;
 use super::super::layout::state_key;
 use super::KeyedState;
-use super::table::{CHANGED, DIRTY, Entry, STORED, Table, USED, allocation_bytes};
+use super::table::{DIRTY, Entry, Leaving, STORED, Table, USED, allocation_bytes, first_to_leave};
 use crate::batch::{Key, KeyHash, Record, encode_one, group_of};
 use crate::error::Result;
 
-/// Bytes of one spilling write: large enough to be cheap per entry, small beside any share.
-const SPILL_BYTES: usize = 4 << 20;
+/// Bytes of one spilling write: large enough to be cheap per entry; the store holds it three times.
+const SPILL_BYTES: usize = 256 << 10;
+
+/// Most of the share that it may take, as a divisor.
+const SPILL_SHARE: usize = 32;
+
+/// Of a full piece, the part that leaves, as a divisor: the work is spread over all entries that come in
+/// until it is full again.
+const LEAVING_PART: usize = 4;
 
 /// Values whose size is looked at per batch.
 const SAMPLES: usize = 4;
@@ -28,7 +41,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let tables: usize = self.tables.iter().map(Table::memory_bytes).sum();
-        tables + self.entries() * self.value_heap_bytes + self.removed.bytes()
+        let values = self.entries() * self.value_heap_bytes;
+        tables + values + self.removed.bytes() + self.spare.allocation_size()
     }
 
     /// The share of memory that this state keeps to.
@@ -48,34 +62,25 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.memory_bytes() > self.share_bytes
     }
 
-    /// Brings memory back under the share; to be called after each batch.
-    ///
-    /// Evicts at least a quarter of the entries when it evicts, so that the work is spread over all
-    /// that come in until the share is full again. An epoch's dirty set is to be taken here, before
-    /// anything is spilled.
+    /// Brings memory back under the share, and makes room for what the next batch may add; to be called
+    /// after each batch. An epoch's dirty set is to be taken here, before anything is spilled.
     ///
     /// # Errors
     /// The store cannot be written; what was being spilled is lost with the run.
     pub fn maintain(&mut self) -> Result<()> {
         self.write_removed()?;
         self.sample_values();
-        if self.backend.is_some() && self.expected_bytes() > self.share_bytes {
-            self.evict()?;
-        }
-        for table in &mut self.tables {
-            table.entries_before = table.entries.len();
+        self.tables.iter_mut().for_each(Table::measure);
+        let growth: usize = self.tables.iter().map(Table::growth_bytes).sum();
+        if self.backend.is_some() && self.memory_bytes() + growth > self.share_bytes {
+            self.keep_to_share()?;
         }
         Ok(())
     }
 
     /// Number of entries in memory.
     fn entries(&self) -> usize {
-        self.tables.iter().map(|table| table.entries.len()).sum()
-    }
-
-    /// Memory in use before the next `maintain` if tables go on growing: a hash table doubles at once.
-    fn expected_bytes(&self) -> usize {
-        self.memory_bytes() + self.tables.iter().map(Table::growth_bytes).sum::<usize>()
+        self.tables.iter().map(|table| table.entries).sum()
     }
 
     /// Estimates what values own outside their table from a few of them: they change behind our back.
@@ -83,70 +88,156 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         if !std::mem::needs_drop::<V>() || self.tables.is_empty() {
             return;
         }
-        let entries = &self.tables[self.next_sample % self.tables.len()].entries;
+        let pieces = &self.tables[self.next_sample % self.tables.len()].pieces;
+        let entries = &pieces[self.next_sample % pieces.len()];
         let start = self.next_sample % entries.num_buckets();
         let buckets = (start..entries.num_buckets()).chain(0..start).take(SAMPLE_BUCKETS);
-        let (mut bytes, mut samples) = (Vec::new(), 0);
-        for entry in buckets.filter_map(|bucket| entries.get_bucket(bucket)).take(SAMPLES) {
-            // NOTE: a value too large to encode is an error when it is spilled, not here.
-            let _ = encode_one::<V>(entry.value.view(), &mut bytes);
-            samples += 1;
-        }
+        let values = buckets.filter_map(|bucket| entries.get_bucket(bucket)).map(|entry| &entry.value);
         self.next_sample = self.next_sample.wrapping_add(SAMPLE_STEP);
-        if let Some(mean) = bytes.len().checked_div(samples) {
-            let sample = allocation_bytes(mean);
+        if let Some(sample) = mean_heap_bytes(values) {
             let before = if self.value_heap_bytes == 0 { sample } else { self.value_heap_bytes };
             self.value_heap_bytes = (3 * before + sample) / 4;
         }
     }
 
     #[cold]
-    fn evict(&mut self) -> Result<()> {
-        let mut keep = self.entries();
-        loop {
-            let before = self.entries();
-            keep -= keep.div_ceil(4);
-            self.sweep(keep, Sweep::Clean)?;
-            self.sweep(keep, Sweep::All)?;
-            for table in &mut self.tables {
-                table.shrink();
+    fn keep_to_share(&mut self) -> Result<()> {
+        let bytes_max = SPILL_BYTES.min(self.share_bytes / SPILL_SHARE);
+        let filter_bytes = self.filter_bytes();
+        let mut spill = Spill { bytes_max, filter_bytes, ..Spill::default() };
+        let mut granted = 0;
+        for position in 0..self.tables.len() {
+            for piece in 0..self.tables[position].pieces.len() {
+                if !self.tables[position].is_tight(piece) {
+                    continue;
+                }
+                let bytes = self.tables[position].pieces[piece].allocation_size();
+                if self.memory_bytes() + granted + 2 * bytes <= self.share_bytes {
+                    granted += bytes;
+                    continue;
+                }
+                self.let_some_go(position, piece, &mut spill)?;
+                self.look_elsewhere(position, &mut spill)?;
             }
-            if self.expected_bytes() <= self.share_bytes || self.entries() == before {
-                return Ok(());
+        }
+        self.squeeze(&mut spill)?;
+        self.write_spill(&mut spill)
+    }
+
+    /// Makes room in a full piece.
+    fn let_some_go(&mut self, position: usize, piece: usize, spill: &mut Spill) -> Result<()> {
+        let table = &self.tables[position];
+        let entries = &table.pieces[piece];
+        let over = (entries.len() + table.room()).saturating_sub(entries.capacity());
+        let leaving = first_to_leave(entries, over.max(entries.len().div_ceil(LEAVING_PART)));
+        let capacity = entries.capacity();
+        self.copy_without(position, piece, leaving, capacity, spill)
+    }
+
+    /// Takes memory from another namespace whose entries are not used any more.
+    fn look_elsewhere(&mut self, position: usize, spill: &mut Spill) -> Result<()> {
+        if self.tables.len() == 1 {
+            return Ok(());
+        }
+        if self.positions.get(&self.hand.0) == Some(&position) {
+            self.hand.1 = usize::MAX;
+        }
+        match self.next_piece() {
+            Some((other, piece)) if other != position => {
+                let entries = &mut self.tables[other].pieces[piece];
+                let unused = entries.iter().filter_map(Entry::rank).filter(|rank| *rank < 2).count();
+                let leaving = first_to_leave(entries, unused);
+                if (entries.len() - unused) * 2 <= entries.capacity() && entries.capacity() > 0 {
+                    return self.shrink_without(other, piece, leaving, spill);
+                }
+                entries.iter_mut().for_each(|entry| entry.flags &= !USED);
+                Ok(())
             }
+            _ => Ok(()),
         }
     }
 
-    /// Lets entries leave until only `keep` are in memory or none may leave.
-    fn sweep(&mut self, keep: usize, sweep: Sweep) -> Result<()> {
-        let mut entries = self.entries();
-        let mut spill = Spill { filter_bytes: self.filter_bytes(), ..Spill::default() };
-        let (start_namespace, start_bucket) = self.hand;
-        let behind = self.positions.range(start_namespace..).map(|(_, position)| *position);
-        let before = self.positions.range(..start_namespace).map(|(_, position)| *position);
-        let order: Vec<usize> = behind.chain(before).collect();
-        // The second lap finds no second chances; the first table comes once more for its first part.
-        let laps = order.repeat(sweep.laps());
-        let mut bucket = start_bucket;
-        'laps: for position in laps.into_iter().chain(order.first().copied()) {
-            let namespace = self.tables[position].namespace;
-            if sweep.skips(&self.tables[position]) || self.draining.contains(&namespace) {
-                bucket = 0;
+    /// Halves piece after piece while the share is exceeded.
+    fn squeeze(&mut self, spill: &mut Spill) -> Result<()> {
+        let pieces: usize = self.tables.iter().map(|table| table.pieces.len()).sum();
+        let mut in_vain = 0;
+        while self.memory_bytes() > self.share_bytes && in_vain <= pieces {
+            if self.spare.capacity() > 0 {
+                self.spare = HashTable::new();
                 continue;
             }
-            for bucket in bucket..self.tables[position].entries.num_buckets() {
-                if entries <= keep {
-                    self.hand = (namespace, bucket);
-                    break 'laps;
-                }
-                let leaving = self.tables[position].remove_bucket(bucket, |entry| sweep.leaves(entry));
-                let Some(entry) = leaving else { continue };
-                entries -= 1;
-                self.let_go(position, &entry, &mut spill)?;
-            }
-            bucket = 0;
+            let Some((position, piece)) = self.next_piece() else { break };
+            let before = self.memory_bytes();
+            let entries = &self.tables[position].pieces[piece];
+            let leaving = first_to_leave(entries, entries.len().div_ceil(2));
+            self.shrink_without(position, piece, leaving, spill)?;
+            in_vain = if self.memory_bytes() < before { 0 } else { in_vain + 1 };
         }
-        self.write_spill(&mut spill)
+        Ok(())
+    }
+
+    /// The piece behind the hand, which moves on.
+    fn next_piece(&mut self) -> Option<(usize, usize)> {
+        let (namespace, piece) = self.hand;
+        if let Some(position) = self.positions.get(&namespace)
+            && piece < self.tables[*position].pieces.len()
+        {
+            self.hand.1 += 1;
+            return Some((*position, piece));
+        }
+        let mut behind = self.positions.range((Excluded(namespace), Unbounded));
+        let (namespace, position) = behind.next().or_else(|| self.positions.iter().next())?;
+        self.hand = (*namespace, 1);
+        Some((*position, 0))
+    }
+
+    /// Copies a piece into a smaller one.
+    fn shrink_without(
+        &mut self,
+        position: usize,
+        piece: usize,
+        leaving: Leaving,
+        spill: &mut Spill,
+    ) -> Result<()> {
+        let entries = &self.tables[position].pieces[piece];
+        let capacity = entries.len() - leaving.iter().sum::<usize>();
+        self.copy_without(position, piece, leaving, capacity, spill)
+    }
+
+    /// Copies a piece without the entries that leave; what stays has to be used again to stay longer.
+    fn copy_without(
+        &mut self,
+        position: usize,
+        piece: usize,
+        mut leaving: Leaving,
+        capacity: usize,
+        spill: &mut Spill,
+    ) -> Result<()> {
+        if self.draining.contains(&self.tables[position].namespace) {
+            return Ok(());
+        }
+        let spare = std::mem::take(&mut self.spare);
+        let mut kept = if spare.capacity() == capacity { spare } else { HashTable::with_capacity(capacity) };
+        let mut left = std::mem::take(&mut self.tables[position].pieces[piece]);
+        for mut entry in left.drain() {
+            match entry.rank() {
+                Some(rank) if leaving[rank] > 0 => {
+                    leaving[rank] -= 1;
+                    self.tables[position].forget(&entry);
+                    self.let_go(position, &entry, spill)?;
+                }
+                _ => {
+                    entry.flags &= !USED;
+                    kept.insert_unique(entry.hash, entry, |entry| entry.hash);
+                }
+            }
+        }
+        if kept.capacity() == left.capacity() {
+            self.spare = left;
+        }
+        self.tables[position].pieces[piece] = kept;
+        self.tables[position].remeasure();
+        Ok(())
     }
 
     /// Puts a leaving entry into the write, if the store does not hold it as it is.
@@ -159,12 +250,13 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         }
         let group = group_of(entry.hash, self.groups);
         let namespace = self.tables[position].namespace;
+        let key = K::stored_view(&entry.key);
         spill.key.clear();
         spill.value.clear();
-        state_key::<K>(group, namespace, entry.key.view(), &mut spill.key);
-        self.envelope.encode((entry.key.view(), entry.value.view()), &mut spill.value)?;
+        state_key::<K>(group, namespace, key, &mut spill.key);
+        self.envelope.encode((key, entry.value.view()), &mut spill.value)?;
         spill.changes.put(&spill.key, &spill.value);
-        if spill.changes.bytes() >= SPILL_BYTES { self.write_spill(spill) } else { Ok(()) }
+        if spill.changes.bytes() >= spill.bytes_max { self.write_spill(spill) } else { Ok(()) }
     }
 
     /// Memory of the filters of all tables.
@@ -192,48 +284,28 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     }
 }
 
+/// Estimated bytes that a value owns on the heap, from the first few.
+pub(crate) fn mean_heap_bytes<'a, V: Record>(values: impl Iterator<Item = &'a V>) -> Option<usize> {
+    if !std::mem::needs_drop::<V>() {
+        return None;
+    }
+    let (mut bytes, mut samples) = (Vec::new(), 0);
+    for value in values.take(SAMPLES) {
+        // NOTE: a value too large to encode is an error where it is stored or sent, not here.
+        let _ = encode_one::<V>(value.view(), &mut bytes);
+        samples += 1;
+    }
+    bytes.len().checked_div(samples).map(allocation_bytes)
+}
+
 /// Entries on their way to the store.
 #[derive(Default)]
 struct Spill {
     changes: Changes,
     key: Vec<u8>,
     value: Vec<u8>,
+    /// Size of a write.
+    bytes_max: usize,
     /// Memory of the filters of all tables.
     filter_bytes: usize,
-}
-
-/// What may leave memory.
-#[derive(Clone, Copy)]
-enum Sweep {
-    /// Only what the store holds as it is.
-    Clean,
-    /// Everything that was reported.
-    All,
-}
-
-impl Sweep {
-    fn laps(self) -> usize {
-        match self {
-            Sweep::Clean => 1,
-            Sweep::All => 2,
-        }
-    }
-
-    fn skips<K, V>(self, table: &Table<K, V>) -> bool {
-        matches!(self, Sweep::Clean) && table.stored == 0
-    }
-
-    /// Says whether the entry leaves; takes away its second chance if not.
-    fn leaves<K, V>(self, entry: &mut Entry<K, V>) -> bool {
-        let stays = match self {
-            Sweep::Clean => entry.has(DIRTY | CHANGED),
-            Sweep::All => entry.has(CHANGED),
-        };
-        if stays {
-            return false;
-        }
-        let used = entry.has(USED);
-        entry.flags &= !USED;
-        !used
-    }
 }

@@ -16,8 +16,9 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub(crate) use self::maintain::mean_heap_bytes;
 pub use self::read::{Drain, Scan};
-use self::table::{CHANGED, DIRTY, STORED, Table, USED};
+use self::table::{CHANGED, DIRTY, Piece, STORED, Table, USED};
 use super::layout::PREFIX_BYTES;
 use super::{Changes, Envelope, StateBackend, state_key};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
@@ -59,8 +60,10 @@ pub struct KeyedState<K: Key, V: Record + Clone> {
     removed: Changes,
     /// Namespaces being drained: their ranges will be deleted, so nothing may be spilled into them.
     draining: Vec<i64>,
-    /// Where the next eviction goes on: namespace and bucket.
+    /// The piece that is looked at next for entries to let go: namespace and number.
     hand: (i64, usize),
+    /// An empty piece, into which the next one is copied without those that leave.
+    spare: Piece<K, V>,
     /// Where the next values are looked at for their size.
     next_sample: usize,
 }
@@ -99,6 +102,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             removed: Changes::new(),
             draining: Vec::new(),
             hand: (i64::MIN, 0),
+            spare: Piece::new(),
             next_sample: 0,
         }
     }
@@ -142,7 +146,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let envelope = &self.envelope;
         backend.get_many(&slices, &mut |at, value| {
             let (key, value) = envelope.decode(value)?;
-            table.insert_stored(misses[at].0, key, value);
+            table.insert_stored(misses[at].0, key.view(), value);
             Ok(())
         })
     }
@@ -188,7 +192,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
 
     /// Calls `visit` with namespace, hash, key and value of each entry that changed since the last
     /// call, namespaces ascending.
-    pub fn changed(&mut self, mut visit: impl FnMut(i64, KeyHash, &K, &V)) {
+    pub fn changed(&mut self, mut visit: impl FnMut(i64, KeyHash, &K::Stored, &V)) {
         for (namespace, position) in &self.positions {
             self.tables[*position].take_changed(|hash, key, value| visit(*namespace, hash, key, value));
         }

@@ -1,14 +1,14 @@
 //! Reading whole namespaces, in chunks, what is in memory merged with what is in the store.
 
 use std::fmt;
+use std::iter::Flatten;
 use std::ops::Range;
-
-use hashbrown::hash_table::IntoIter;
+use std::vec;
 
 use super::super::layout::namespace_of;
 use super::super::{Changes, Envelope, StateBackend, state_prefix};
 use super::KeyedState;
-use super::table::{Entry, Table};
+use super::table::{Piece, Table};
 use crate::batch::{Key, KeyGroup, KeyHash, Record};
 use crate::error::Result;
 
@@ -72,7 +72,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.write_removed()?;
         let table = self.position(namespace).map(|position| &self.tables[position]);
         let cursor = Cursor::new(table.map_or(Vec::new(), |table| table.cold.groups()));
-        Ok(Scan { namespace, cursor, bucket: 0 })
+        Ok(Scan { namespace, cursor, piece: 0, bucket: 0 })
     }
 }
 
@@ -80,19 +80,20 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
 ///
 /// New entries of the same namespace are other entries; they stay in memory until the drain has ended.
 #[must_use = "the namespace is gone; its entries are in the chunks"]
-pub struct Drain<K, V> {
+pub struct Drain<K: Key, V> {
     namespace: i64,
     cursor: Cursor,
     hot: Hot<K, V>,
 }
 
-enum Hot<K, V> {
+enum Hot<K: Key, V> {
     /// Still needed to know which stored rows are outdated.
     Table(Table<K, V>),
-    Rest(IntoIter<Entry<K, V>>),
+    /// How many entries are left, and they: a piece that was read is freed.
+    Rest(usize, Flatten<vec::IntoIter<Piece<K, V>>>),
 }
 
-impl<K, V> fmt::Debug for Drain<K, V> {
+impl<K: Key, V> fmt::Debug for Drain<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain").field("namespace", &self.namespace).finish_non_exhaustive()
     }
@@ -113,7 +114,7 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
         &mut self,
         state: &mut KeyedState<K, V>,
         rows_max: usize,
-        mut visit: impl FnMut(KeyHash, K, V),
+        mut visit: impl FnMut(KeyHash, &K::Stored, V),
     ) -> Result<bool> {
         let mut rows = 0;
         if let Hot::Table(table) = &mut self.hot {
@@ -126,12 +127,15 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
             }
             self.delete_range(state)?;
             if let Hot::Table(table) = &mut self.hot {
-                self.hot = Hot::Rest(std::mem::take(&mut table.entries).into_iter());
+                self.hot = Hot::Rest(table.entries, std::mem::take(&mut table.pieces).into_iter().flatten());
             }
         }
-        if let Hot::Rest(entries) = &mut self.hot {
-            entries.take(rows_max - rows).for_each(|entry| visit(entry.hash, entry.key, entry.value));
-            return Ok(entries.len() > 0);
+        if let Hot::Rest(left, entries) = &mut self.hot {
+            for entry in entries.take(rows_max - rows) {
+                visit(entry.hash, &entry.key, entry.value);
+                *left -= 1;
+            }
+            return Ok(*left > 0);
         }
         Ok(false)
     }
@@ -155,6 +159,7 @@ impl<K: Key, V: Record + Clone> Drain<K, V> {
 pub struct Scan {
     namespace: i64,
     cursor: Cursor,
+    piece: usize,
     bucket: usize,
 }
 
@@ -173,25 +178,27 @@ impl Scan {
         &mut self,
         state: &mut KeyedState<K, V>,
         rows_max: usize,
-        mut visit: impl FnMut(KeyHash, &K, &V),
+        mut visit: impl FnMut(KeyHash, &K::Stored, &V),
     ) -> Result<bool> {
         let Some(position) = state.position(self.namespace) else { return Ok(false) };
         let table = &state.tables[position];
         let mut rows = 0;
         if let Some(backend) = &mut state.backend {
             let mut reader = Reader { backend: &mut **backend, envelope: &state.envelope, table };
-            let mut visit = |hash, key: K, value: V| visit(hash, &key, &value);
-            rows = reader.read(&mut self.cursor, rows_max, &mut visit)?;
+            rows =
+                reader.read(&mut self.cursor, rows_max, &mut |hash, key, value| visit(hash, key, &value))?;
         }
-        let buckets = table.entries.num_buckets();
-        while rows < rows_max && self.bucket < buckets {
-            if let Some(entry) = table.entries.get_bucket(self.bucket) {
+        while let (true, Some(piece)) = (rows < rows_max, table.pieces.get(self.piece)) {
+            if let Some(entry) = piece.get_bucket(self.bucket) {
                 visit(entry.hash, &entry.key, &entry.value);
                 rows += 1;
             }
             self.bucket += 1;
+            if self.bucket >= piece.num_buckets() {
+                (self.piece, self.bucket) = (self.piece + 1, 0);
+            }
         }
-        Ok(self.bucket < buckets)
+        Ok(self.piece < table.pieces.len())
     }
 }
 
@@ -224,7 +231,7 @@ impl<K: Key, V: Record> Reader<'_, K, V> {
         &mut self,
         cursor: &mut Cursor,
         rows_max: usize,
-        visit: &mut dyn FnMut(KeyHash, K, V),
+        visit: &mut dyn FnMut(KeyHash, &K::Stored, V),
     ) -> Result<usize> {
         let Reader { envelope, table, .. } = *self;
         let mut rows = 0;
@@ -237,7 +244,7 @@ impl<K: Key, V: Record> Reader<'_, K, V> {
                     let (owned, value) = envelope.decode(value)?;
                     let hash = K::hash(owned.view());
                     if table.stored == 0 || table.find(hash, owned.view()).is_none() {
-                        visit(hash, owned, value);
+                        visit(hash, &K::store(owned.view()), value);
                     }
                     last.clear();
                     last.extend_from_slice(key);

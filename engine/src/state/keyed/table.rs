@@ -1,4 +1,8 @@
 //! `Table`: the entries of one namespace that are in memory, and what is known of those that are not.
+//!
+//! A large table lies in pieces, told apart by bits of the hash. A hash table grows by copying itself
+//! into one twice as large: in pieces that takes little memory at a time, and where memory is short some
+//! pieces grow and others let entries go instead.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
@@ -19,18 +23,54 @@ pub(super) const CHANGED: u8 = 4;
 /// The store holds this key, in this or an older form.
 pub(super) const STORED: u8 = 8;
 
+/// Pieces of a large table.
+const PIECES: usize = 64;
+
+/// Entries up to which a table is one piece: most namespaces are small.
+const ONE_PIECE_MAX: usize = 4096;
+
 /// One key in memory.
-pub(super) struct Entry<K, V> {
+pub(super) struct Entry<K: Key, V> {
     pub(super) hash: KeyHash,
-    pub(super) key: K,
+    pub(super) key: K::Stored,
     pub(super) value: V,
     pub(super) flags: u8,
 }
 
-impl<K, V> Entry<K, V> {
+impl<K: Key, V> Entry<K, V> {
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
+
+    /// What leaves first: the clean before the dirty, both before what was used. `None` stays.
+    pub(super) fn rank(&self) -> Option<usize> {
+        (!self.has(CHANGED)).then(|| usize::from(self.has(USED)) * 2 + usize::from(self.has(DIRTY)))
+    }
+
+    /// Estimated bytes that the key owns outside the table.
+    fn key_heap_bytes(&self) -> usize {
+        match K::stored_heap_bytes(&self.key) {
+            0 => 0,
+            bytes => allocation_bytes(bytes),
+        }
+    }
+}
+
+/// One piece of a table.
+pub(super) type Piece<K, V> = HashTable<Entry<K, V>>;
+
+/// Entries that leave a piece, by rank.
+pub(super) type Leaving = [usize; 4];
+
+/// The first `count` of the entries that may leave a piece.
+pub(super) fn first_to_leave<K: Key, V>(piece: &Piece<K, V>, mut count: usize) -> Leaving {
+    let mut leaving = [0; 4];
+    piece.iter().filter_map(Entry::rank).for_each(|rank| leaving[rank] += 1);
+    for entries in &mut leaving {
+        *entries = count.min(*entries);
+        count -= *entries;
+    }
+    leaving
 }
 
 /// Rows of a namespace in the store.
@@ -64,38 +104,54 @@ impl Cold {
 }
 
 /// One namespace.
-pub(super) struct Table<K, V> {
+pub(super) struct Table<K: Key, V> {
     pub(super) namespace: i64,
-    pub(super) entries: HashTable<Entry<K, V>>,
+    /// One piece, or `PIECES`.
+    pub(super) pieces: Vec<Piece<K, V>>,
     pub(super) cold: Cold,
+    /// Entries in memory.
+    pub(super) entries: usize,
     /// Entries in memory that the store holds too.
     pub(super) stored: usize,
     /// Hashes of changed entries, if changes are tracked; an entry may have gone since.
     pub(super) changed: Vec<KeyHash>,
-    /// Entries when memory was last looked at: how fast the table grows.
-    pub(super) entries_before: usize,
+    /// Entries when memory was last looked at.
+    entries_before: usize,
+    /// Entries that a batch may add: the most that one did, forgotten slowly.
+    growth: usize,
+    /// Memory of the pieces when it was last looked at.
+    piece_bytes: usize,
     /// Estimated bytes that the keys own outside the table.
     key_heap_bytes: usize,
-    scratch: Vec<u8>,
 }
 
 impl<K: Key, V> Table<K, V> {
     pub(super) fn new(namespace: i64) -> Self {
         Table {
             namespace,
-            entries: HashTable::new(),
+            pieces: vec![HashTable::new()],
             cold: Cold::default(),
+            entries: 0,
             stored: 0,
             changed: Vec::new(),
             entries_before: 0,
+            growth: 0,
+            piece_bytes: 0,
             key_heap_bytes: 0,
-            scratch: Vec::new(),
         }
+    }
+
+    /// The piece of a hash. Its bits are neither those that choose a place in the piece (the low ones)
+    /// nor those that chose this instance (see `group_of`).
+    #[inline(always)]
+    fn piece_of(&self, hash: KeyHash) -> usize {
+        (hash >> 16) as usize & (self.pieces.len() - 1)
     }
 
     #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: K::View<'_>) -> Option<&Entry<K, V>> {
-        self.entries.find(hash, |entry| entry.hash == hash && entry.key.matches(key))
+        let same = |entry: &Entry<K, V>| entry.hash == hash && K::stored_matches(&entry.key, key);
+        self.pieces[self.piece_of(hash)].find(hash, same)
     }
 
     /// The value of a key, created if absent; `flags` are set on it.
@@ -107,8 +163,9 @@ impl<K: Key, V> Table<K, V> {
         flags: u8,
         create: impl FnOnce() -> V,
     ) -> &mut V {
-        let same = |entry: &Entry<K, V>| entry.hash == hash && entry.key.matches(key);
-        match self.entries.entry(hash, same, |entry| entry.hash) {
+        let same = |entry: &Entry<K, V>| entry.hash == hash && K::stored_matches(&entry.key, key);
+        let piece = self.piece_of(hash);
+        match self.pieces[piece].entry(hash, same, |entry| entry.hash) {
             Place::Occupied(place) => {
                 let entry = place.into_mut();
                 if flags & !entry.flags & CHANGED != 0 {
@@ -122,100 +179,129 @@ impl<K: Key, V> Table<K, V> {
                 if flags & CHANGED != 0 {
                     self.changed.push(hash);
                 }
-                self.key_heap_bytes += key_heap_bytes::<K>(key, &mut self.scratch);
-                let entry = Entry { hash, key: K::from_view(key), value: create(), flags };
+                let entry = Entry { hash, key: K::store(key), value: create(), flags };
+                self.entries += 1;
+                self.key_heap_bytes += entry.key_heap_bytes();
                 &mut place.insert(entry).into_mut().value
             }
         }
     }
 
     /// Takes in what the store holds, unless the key is in memory already.
-    pub(super) fn insert_stored(&mut self, hash: KeyHash, key: K, value: V) {
-        if self.find(hash, key.view()).is_some() {
+    pub(super) fn insert_stored(&mut self, hash: KeyHash, key: K::View<'_>, value: V) {
+        if self.find(hash, key).is_some() {
             return;
         }
+        let entry = Entry { hash, key: K::store(key), value, flags: STORED | USED };
+        self.entries += 1;
         self.stored += 1;
-        self.key_heap_bytes += key_heap_bytes::<K>(key.view(), &mut self.scratch);
-        let entry = Entry { hash, key, value, flags: STORED | USED };
-        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+        self.key_heap_bytes += entry.key_heap_bytes();
+        let piece = self.piece_of(hash);
+        self.pieces[piece].insert_unique(hash, entry, |entry| entry.hash);
     }
 
     /// Takes an entry out of memory.
     pub(super) fn remove(&mut self, hash: KeyHash, key: K::View<'_>) -> Option<Entry<K, V>> {
-        let same = |entry: &Entry<K, V>| entry.hash == hash && entry.key.matches(key);
-        let (entry, _) = self.entries.find_entry(hash, same).ok()?.remove();
+        let same = |entry: &Entry<K, V>| entry.hash == hash && K::stored_matches(&entry.key, key);
+        let piece = self.piece_of(hash);
+        let (entry, _) = self.pieces[piece].find_entry(hash, same).ok()?.remove();
         self.forget(&entry);
         Some(entry)
     }
 
-    /// Takes the entry of a bucket out of memory if `leaves` says so.
-    pub(super) fn remove_bucket(
-        &mut self,
-        bucket: usize,
-        leaves: impl FnOnce(&mut Entry<K, V>) -> bool,
-    ) -> Option<Entry<K, V>> {
-        if !leaves(self.entries.get_bucket_mut(bucket)?) {
-            return None;
-        }
-        let (entry, _) = self.entries.get_bucket_entry(bucket).ok()?.remove();
-        self.forget(&entry);
-        Some(entry)
-    }
-
-    fn forget(&mut self, entry: &Entry<K, V>) {
+    /// Counts an entry out that left its piece.
+    pub(super) fn forget(&mut self, entry: &Entry<K, V>) {
+        self.entries -= 1;
         self.stored -= usize::from(entry.has(STORED));
-        self.key_heap_bytes -= key_heap_bytes::<K>(entry.key.view(), &mut self.scratch);
+        self.key_heap_bytes -= entry.key_heap_bytes();
     }
 
     /// Calls `visit` for each entry that changed since the last call.
-    pub(super) fn take_changed(&mut self, mut visit: impl FnMut(KeyHash, &K, &V)) {
-        for hash in self.changed.drain(..) {
+    pub(super) fn take_changed(&mut self, mut visit: impl FnMut(KeyHash, &K::Stored, &V)) {
+        let mut hashes = std::mem::take(&mut self.changed);
+        for hash in hashes.drain(..) {
             let changed = |entry: &Entry<K, V>| entry.hash == hash && entry.has(CHANGED);
+            let piece = self.piece_of(hash);
             // NOTE: it may have been removed since it changed.
-            if let Some(entry) = self.entries.find_mut(hash, changed) {
+            if let Some(entry) = self.pieces[piece].find_mut(hash, changed) {
                 entry.flags &= !CHANGED;
                 visit(hash, &entry.key, &entry.value);
             }
         }
-    }
-
-    /// Gives memory back after entries left.
-    pub(super) fn shrink(&mut self) {
-        let entries = self.entries.len();
-        self.entries.shrink_to(entries + entries / 8, |entry| entry.hash);
-        self.changed.shrink_to(2 * self.changed.len());
+        self.changed = hashes;
     }
 
     /// Keys in memory or in the store.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.stored + self.cold.rows
+        self.entries - self.stored + self.cold.rows
+    }
+
+    /// Looks at what a batch added, and divides a table that has become large.
+    pub(super) fn measure(&mut self) {
+        if self.entries == self.entries_before {
+            return;
+        }
+        let added = self.entries.saturating_sub(self.entries_before);
+        self.growth = added.max(self.growth - self.growth.div_ceil(8));
+        if let ([whole], true) = (&mut self.pieces[..], self.entries > ONE_PIECE_MAX) {
+            let whole = std::mem::take(whole);
+            let room = self.entries / PIECES * 5 / 4;
+            self.pieces = (0..PIECES).map(|_| HashTable::with_capacity(room)).collect();
+            for entry in whole {
+                let piece = self.piece_of(entry.hash);
+                self.pieces[piece].insert_unique(entry.hash, entry, |entry| entry.hash);
+            }
+        }
+        self.remeasure();
+    }
+
+    /// Looks at the memory of the pieces after some were replaced.
+    pub(super) fn remeasure(&mut self) {
+        self.entries_before = self.entries;
+        self.piece_bytes = self.allocated();
+    }
+
+    fn allocated(&self) -> usize {
+        self.pieces.iter().map(HashTable::allocation_size).sum()
     }
 
     /// Memory in use, without what the values own outside the table.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.entries.allocation_size()
+        let known = self.entries == self.entries_before;
+        let pieces = if known { self.piece_bytes } else { self.allocated() };
+        pieces
             + self.key_heap_bytes
             + self.changed.capacity() * size_of::<KeyHash>()
             + self.cold.filter.bytes()
+            + self.pieces.len() * size_of::<Piece<K, V>>()
             + size_of::<Self>()
     }
 
-    /// Memory that the table will take on top if it goes on growing as it did.
-    pub(super) fn growth_bytes(&self) -> usize {
-        let entries = self.entries.len();
-        let expected = entries + 2 * entries.saturating_sub(self.entries_before);
-        if expected > self.entries.capacity() { self.entries.allocation_size() } else { 0 }
+    /// Entries that a piece needs room for in the next batch.
+    pub(super) fn room(&self) -> usize {
+        match (self.growth, self.pieces.len()) {
+            (0, _) => 0,
+            (growth, 1) => growth,
+            // Twice the mean and a little: pieces do not grow evenly.
+            (growth, pieces) => 2 * growth / pieces + 8,
+        }
     }
-}
 
-/// Estimated bytes that a key owns outside its table; its canonical bytes are close to what it owns.
-fn key_heap_bytes<K: Key>(key: K::View<'_>, scratch: &mut Vec<u8>) -> usize {
-    if !std::mem::needs_drop::<K>() {
-        return 0;
+    /// True when a piece may have to grow in the next batch.
+    pub(super) fn is_tight(&self, piece: usize) -> bool {
+        self.pieces[piece].len() + self.room() > self.pieces[piece].capacity()
     }
-    scratch.clear();
-    K::write_bytes(key, scratch);
-    allocation_bytes(scratch.len())
+
+    /// Memory that the table may take on top in the next batch: a piece that grows doubles, and is there
+    /// twice while it is copied.
+    pub(super) fn growth_bytes(&self) -> usize {
+        let tight = (0..self.pieces.len()).filter(|piece| self.is_tight(*piece));
+        let (mut sum, mut most) = (0, 0);
+        for bytes in tight.map(|piece| self.pieces[piece].allocation_size()) {
+            (sum, most) = (sum + bytes, most.max(bytes));
+        }
+        sum + most
+    }
 }
 
 /// What an allocator takes for `bytes`: rounding and its own header.
