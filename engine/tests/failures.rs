@@ -14,7 +14,7 @@ use headwater::batch::Batch;
 use headwater::config::RestartStrategy;
 use headwater::prelude::*;
 use headwater::runtime::{Activity, RunningTopology};
-use headwater::sink::{Cut, Delivery, Staged, Sink, SinkWriter, Subtask};
+use headwater::sink::{Cut, Delivery, Sink, SinkWriter, Staged, Subtask};
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 use headwater::testing::{Simulation, TestDriver};
 use headwater::time::Epoch;

@@ -40,11 +40,7 @@ pub(crate) struct Epochs {
 
 impl Epochs {
     /// Epochs behind `before`, the last one of an earlier run.
-    pub(crate) fn new(
-        board: Arc<EpochBoard>,
-        Epoch(before): Epoch,
-        store: Option<Arc<StoreHome>>,
-    ) -> Self {
+    pub(crate) fn new(board: Arc<EpochBoard>, Epoch(before): Epoch, store: Option<Arc<StoreHome>>) -> Self {
         Epochs {
             board,
             requested: before,
