@@ -268,7 +268,7 @@ fn ending(reader: &mut SegmentReader<'_>, job: JobId, scanned: &ScanEnd, is_last
         Why::Limit => Ending::Clean,
         Why::Nonsense(reason) => Ending::Damaged(reason.to_owned()),
         Why::Invalid if !is_last => {
-            Ending::Damaged("a record is not valid, and a later segment follows".to_owned())
+            Ending::Damaged("a record is missing or not valid, and a later segment follows".to_owned())
         }
         Why::Invalid => {
             let tail = tail::judge(reader, job, scanned.offset, scanned.lsn)?;
