@@ -151,11 +151,6 @@ impl Survey {
         let mut before = 0;
         for (index, (header, limit)) in counting.iter().enumerate() {
             let path = segment_path(header.number);
-            if let Some(end) = self.end.as_ref().filter(|end| end.lsn != header.first) {
-                let reason = format!("the records {} to {} before it are missing", end.lsn, header.first);
-                self.end = Some(End { path, offset: 0, lsn: end.lsn, ending: Ending::Damaged(reason) });
-                return Ok(());
-            }
             let mut reader = SegmentReader::open(storage, header.number)?;
             let mut segment = Segment {
                 header: **header,

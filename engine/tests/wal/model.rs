@@ -61,6 +61,8 @@ pub(crate) struct Model {
     /// Readers begin after this epoch.
     pub(crate) truncated: u64,
     pub(crate) generation: u64,
+    /// The last epoch that the sink said to have delivered, and the last that a commit made durable.
+    delivered: (u64, u64),
     counter: u8,
 }
 
@@ -80,6 +82,11 @@ impl Model {
         assert_eq!(found, self.committed, "the last committed epoch");
         let committed = self.committed;
         self.rows.retain(|row| row.epoch <= committed);
+        let delivered = recovery.delivered("sink-a", 0).map_or(0, |epoch| epoch.0);
+        let (most, least) = self.delivered;
+        assert!(least <= delivered && delivered <= most, "delivered {delivered} of {least} to {most}");
+        // A hint may be lost, and what was found in memory only may be lost with the next crash.
+        self.delivered.0 = delivered;
         let payload = recovery.committed().map(|committed| committed.payload);
         let expected = self.rows.iter().rev().find(|row| row.kind == RecordKind::Commit);
         assert_eq!(payload, expected.map(|row| row.payload.clone()), "the payload of the last commit");
@@ -143,10 +150,12 @@ pub(crate) fn play(log: &mut EpochLog, model: &mut Model, step: Step) -> Result<
                 return Err(error);
             }
             (model.committed, model.attempted) = (open, None);
+            model.delivered.1 = model.delivered.0;
         }
         Step::Flush => log.flush()?,
         Step::Sync => log.sync()?,
         Step::Deliver if model.committed > 0 => {
+            model.delivered.0 = model.committed;
             log.append(Epoch(model.committed), RecordKind::Delivered, "sink-a", 0, &[])?;
         }
         Step::Deliver => {}
