@@ -93,6 +93,31 @@ fn a_kill_and_then_a_power_loss_lose_nothing_that_the_second_run_saw() {
 }
 
 #[test]
+fn two_kills_and_then_a_power_loss_lose_nothing_that_the_third_run_saw() {
+    // Also the copies that the second run made, and their header, may be in memory only.
+    let (limits, mut call, mut cases) = (small(), 0, 0);
+    while let Some((storage, model)) = stopped(call, &limits) {
+        for second_call in 0.. {
+            let again = storage.fork();
+            stop_at(&again, second_call);
+            let mut seen = model.clone();
+            let done = run(&again, &limits, &mut seen, &[]).is_ok();
+            let third = again.fork();
+            run(&third, &limits, &mut seen, &[]).unwrap();
+            for policy in CrashPolicy::ALL {
+                run(&third.crash(policy, second_call), &limits, &mut seen.clone(), &[Step::Commit]).unwrap();
+                cases += 1;
+            }
+            if done {
+                break;
+            }
+        }
+        call += 1;
+    }
+    println!("{call} call boundaries, {cases} cases");
+}
+
+#[test]
 fn restarts_without_a_commit_keep_the_log_small() {
     let (storage, limits) = (MemoryStorage::new(), small());
     let mut model = Model::default();
