@@ -151,11 +151,6 @@ impl Survey {
         let mut before = 0;
         for (index, (header, limit)) in counting.iter().enumerate() {
             let path = segment_path(header.number);
-            if let Some(end) = self.end.as_ref().filter(|end| end.lsn != header.first) {
-                let reason = format!("the records {} to {} before it are missing", end.lsn, header.first);
-                self.end = Some(End { path, offset: 0, lsn: end.lsn, ending: Ending::Damaged(reason) });
-                return Ok(());
-            }
             let mut reader = SegmentReader::open(storage, header.number)?;
             let mut segment = Segment {
                 header: **header,
@@ -269,7 +264,7 @@ fn ending(reader: &mut SegmentReader<'_>, job: JobId, scanned: &ScanEnd, is_last
         Why::Limit => Ending::Clean,
         Why::Nonsense(reason) => Ending::Damaged(reason.to_owned()),
         Why::Invalid if !is_last => {
-            Ending::Damaged("a record is not valid, and a later segment follows".to_owned())
+            Ending::Damaged("a record is missing or not valid, and a later segment follows".to_owned())
         }
         Why::Invalid => {
             let tail = tail::judge(reader, job, scanned.offset, scanned.lsn)?;
