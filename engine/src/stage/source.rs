@@ -73,7 +73,13 @@ pub(crate) struct SourceInstance<S: Source> {
 }
 
 impl<S: Source> SourceInstance<S> {
-    pub(crate) fn new(parts: SourceParts<S>) -> Self {
+    pub(crate) fn new(mut parts: SourceParts<S>) -> Self {
+        // Known before the first epoch asks where the partitions stand.
+        for (name, status) in parts.context.partition_names.iter().zip(&mut parts.context.partitions) {
+            if parts.positions.get(name).is_some_and(|before| before.finished) {
+                *status = PartitionStatus::Finished;
+            }
+        }
         SourceInstance {
             readers: parts.context.partition_names.iter().map(|_| None).collect(),
             turn: VecDeque::new(),
@@ -96,11 +102,10 @@ impl<S: Source> SourceInstance<S> {
             let index = self.unopened;
             self.unopened += 1;
             let partition = &self.parts.context.partition_names[index];
-            let before = self.parts.positions.get(partition);
-            if before.is_some_and(|before| before.finished) {
-                self.parts.context.partitions[index] = PartitionStatus::Finished;
+            if self.parts.context.partitions[index] == PartitionStatus::Finished {
                 continue;
             }
+            let before = self.parts.positions.get(partition);
             let position = match before.filter(|before| !before.position.is_empty()) {
                 Some(before) => Some(decode_record(&self.parts.name, &before.position)?),
                 None => None,

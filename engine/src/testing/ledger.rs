@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use super::parts::guard;
@@ -10,18 +11,19 @@ use crate::error::{Error, Result};
 use crate::sink::{Cut, Delivery, Sink, SinkParallelism, SinkWriter, Staged, Subtask};
 use crate::time::Epoch;
 
-/// Rows by epoch and by the subtask that prepared them.
-type Pages<T> = BTreeMap<(u64, u32), Vec<T>>;
+/// Bytes of a batch by epoch and by the subtask that prepared them.
+type Pages = BTreeMap<(u64, u32), Vec<u8>>;
 
 /// Collects rows as a database with epoch tokens would: what was shown stays, whatever happens to the run;
 /// an epoch that is committed again must be what it was, and one that comes too late is refused.
 pub struct Ledger<T> {
-    pages: Arc<Mutex<Pages<T>>>,
+    pages: Arc<Mutex<Pages>>,
+    _record: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Ledger<T> {
     fn clone(&self) -> Self {
-        Ledger { pages: Arc::clone(&self.pages) }
+        Ledger { pages: Arc::clone(&self.pages), _record: PhantomData }
     }
 }
 
@@ -41,13 +43,19 @@ impl<T: Record> Ledger<T> {
     /// A ledger without rows.
     #[must_use]
     pub fn new() -> Self {
-        Ledger { pages: Arc::default() }
+        Ledger { pages: Arc::default(), _record: PhantomData }
     }
 
     /// Takes the rows, epoch by epoch.
-    #[must_use]
-    pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut *guard(&self.pages)).into_values().flatten().collect()
+    ///
+    /// # Errors
+    /// What was shown are no rows of this type.
+    pub fn take(&self) -> Result<Vec<T>> {
+        let mut rows = Vec::new();
+        for bytes in std::mem::take(&mut *guard(&self.pages)).into_values() {
+            rows.extend(Batch::<T>::from_bytes(&bytes)?.iter().map(T::from_view));
+        }
+        Ok(rows)
     }
 }
 
@@ -64,7 +72,7 @@ impl<T: Record> Sink<T> for Ledger<T> {
 }
 
 struct Writer<T: Record> {
-    pages: Arc<Mutex<Pages<T>>>,
+    pages: Arc<Mutex<Pages>>,
     rows: BatchBuilder<T>,
     subtask: u32,
 }
@@ -84,26 +92,18 @@ impl<T: Record> SinkWriter<T> for Writer<T> {
         let Some((subtask, bytes)) = staged.as_bytes().split_first_chunk() else {
             return Ok(Delivery::Final);
         };
-        let batch = Batch::<T>::from_bytes(bytes)?;
-        let page = (epoch, u32::from_le_bytes(*subtask));
+        let subtask = u32::from_le_bytes(*subtask);
         let mut pages = guard(&self.pages);
-        if let Some(before) = pages.get(&page) {
-            let same = before.len() == batch.len() && {
-                let mut builder =
-                    BatchBuilder::<T>::new(BatchLimits { rows_max: usize::MAX, bytes_max: usize::MAX });
-                before.iter().try_for_each(|row| builder.push(row.view()))?;
-                builder.finish().is_none_or(|before| before.bytes() == bytes)
-            };
-            return if same {
+        match pages.get(&(epoch, subtask)) {
+            Some(before) if before == bytes => Ok(Delivery::Final),
+            Some(_) => Err(Error::failed(format!("epoch {epoch} was shown with other rows"))),
+            None if pages.keys().any(|(shown, of)| *of == subtask && *shown > epoch) => {
+                Err(Error::failed(format!("epoch {epoch} is shown after a later one")))
+            }
+            None => {
+                pages.insert((epoch, subtask), bytes.to_vec());
                 Ok(Delivery::Final)
-            } else {
-                Err(Error::failed(format!("epoch {epoch} was shown with other rows")))
-            };
+            }
         }
-        if pages.keys().any(|(shown, subtask)| *subtask == page.1 && *shown > epoch) {
-            return Err(Error::failed(format!("epoch {epoch} is shown after a later one")));
-        }
-        pages.insert(page, batch.iter().map(T::from_view).collect());
-        Ok(Delivery::Final)
     }
 }

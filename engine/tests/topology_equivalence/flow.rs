@@ -113,7 +113,7 @@ fn collected<T: Record>(stream: &Stream<T>, name: &str, outside: Outside) -> Box
         Outside::Yes => {
             let rows = Ledger::new();
             stream.sink(name, rows.clone());
-            Box::new(move || rows.take())
+            Box::new(move || rows.take().unwrap())
         }
     }
 }
