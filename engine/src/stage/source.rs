@@ -259,17 +259,19 @@ impl<S: Source> SourceInstance<S> {
     }
 
     /// The input has ended, and everything is sent: takes part in epochs until the last is durable.
-    fn attend(&mut self) -> Progress {
+    fn attend(&mut self) {
         if !std::mem::replace(&mut self.said, true) {
             self.parts.frame.end();
         }
-        if self.parts.frame.is_over() { Progress::Done } else { Progress::Idle { retry_ms: RETRY_MS.1 } }
     }
 }
 
 impl<S: Source> StageInstance for SourceInstance<S> {
     fn step(&mut self) -> Result<Progress> {
         let committed = self.parts.frame.commit()?;
+        if self.parts.frame.is_over() {
+            return Ok(Progress::Done);
+        }
         if !self.parts.frame.flush()? {
             return Ok(Progress::Blocked);
         }
@@ -286,7 +288,8 @@ impl<S: Source> StageInstance for SourceInstance<S> {
             return Ok(Progress::Ran);
         }
         if self.ended {
-            return Ok(self.attend());
+            self.attend();
+            return Ok(Progress::Idle { retry_ms: RETRY_MS.1 });
         }
         if self.stopping {
             return self.end();
