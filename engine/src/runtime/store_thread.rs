@@ -302,6 +302,10 @@ impl Replay<'_> {
         store.apply(&self.changes, Some(epoch))?;
         failpoint::pass("recover.store.applied");
         self.home.applied.store(epoch.0, SeqCst);
+        // Or a job that never runs long enough to ask its store would keep its whole log, and read it again
+        // at every start.
+        store.flush()?;
+        self.home.durable.store(epoch.0, SeqCst);
         Ok(())
     }
 }

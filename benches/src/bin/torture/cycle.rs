@@ -144,6 +144,10 @@ impl<'a> Cycle<'a> {
             ("HEADWATER_SEGMENT_BYTES", self.random.one_of(&["", "40000", "400000"]).to_owned()),
             ("HEADWATER_KEPT_BYTES", self.random.one_of(&["", "", "300", "3000"]).to_owned()),
         ];
+        if matches!(plan, Plan::Finish) {
+            // What is left of the log at the end is to be as with any job.
+            variables.clear();
+        }
         if let Plan::Point(name, count) = plan {
             variables.push(("HEADWATER_FAIL", format!("{name}:{count}")));
         }

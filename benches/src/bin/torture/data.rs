@@ -82,7 +82,7 @@ impl Shape {
         Shape {
             data_seed: random.below(u64::MAX),
             partitions: 1 + random.below(5),
-            records: 8_000 + random.below(12_000),
+            records: 14_000 + random.below(16_000),
             keys: random.one_of(&[50, 2_000, 6_000]),
             groups: random.one_of(&[10, 50, 400]),
             window_ms,
