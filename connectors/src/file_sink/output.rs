@@ -36,8 +36,8 @@ pub(crate) struct FileOutput {
     rows: Vec<u8>,
     /// The file that rows go to; `None` until there are rows.
     open: Option<Unfinished>,
-    /// The one file is complete.
-    is_complete: bool,
+    /// The one file is complete, with so many bytes.
+    complete: Option<u64>,
     /// The epoch that rows belong to.
     next_epoch: Epoch,
     /// Added to the unfinished file since it was synced.
@@ -73,7 +73,7 @@ impl FileOutput {
             header,
             rows: Vec::new(),
             open: None,
-            is_complete: false,
+            complete: None,
             next_epoch: Epoch(1),
             unsynced_bytes: 0,
             unsynced_epochs: 0,
@@ -85,7 +85,7 @@ impl FileOutput {
     /// # Errors
     /// The file cannot be written, or is complete.
     pub(crate) fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
-        if self.is_complete {
+        if self.complete.is_some() {
             let name = self.layout.folder.join(self.layout.file_name(Epoch(0)));
             return Err(Error::failed(format!("{}: is complete; nothing can be added to it", name.display())));
         }
@@ -109,7 +109,12 @@ impl FileOutput {
     /// The file cannot be written.
     pub(crate) fn prepare(&mut self, cut: Cut) -> Result<Staged> {
         self.next_epoch = Epoch(cut.epoch.0 + 1);
-        let ends_empty = self.layout.roll.is_none() && cut.is_last && !self.is_complete;
+        if let Some(offset) = self.complete {
+            // Said again with every epoch: a later run knows no more than the last one says.
+            let name = self.layout.file_name(cut.epoch);
+            return Ok(Piece { name: &name, offset, is_complete: true, bytes: &[] }.write());
+        }
+        let ends_empty = self.layout.roll.is_none() && cut.is_last;
         if self.open.is_none() {
             if self.rows.is_empty() && !ends_empty {
                 return Ok(Staged::nothing());
@@ -141,8 +146,8 @@ impl FileOutput {
         let staged = piece.write();
         open.length = piece.end();
         if is_complete {
+            self.complete = self.layout.roll.is_none().then_some(open.length);
             self.open = None;
-            self.is_complete = self.layout.roll.is_none();
         }
         Ok(staged)
     }
@@ -175,6 +180,9 @@ impl FileOutput {
             return Ok(Delivery::Final);
         }
         let piece = Piece::read(staged)?;
+        if piece.is_complete && piece.bytes.is_empty() && self.is_published(&piece)? {
+            return Ok(Delivery::Final);
+        }
         let part = part_of(&self.layout.folder, piece.name);
         let mut file = open_part(&part, piece.offset)?;
         put(&mut file, &part, piece.offset, piece.bytes)?;
@@ -290,7 +298,7 @@ impl FileOutput {
 
     /// Goes on with the one file behind what was committed.
     fn go_on(&mut self, piece: &Piece<'_>) -> Result<()> {
-        self.is_complete = piece.is_complete;
+        self.complete = piece.is_complete.then(|| piece.end());
         if !piece.is_complete {
             let part = part_of(&self.layout.folder, piece.name);
             let file = open_part(&part, piece.end())?;
