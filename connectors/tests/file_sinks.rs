@@ -7,8 +7,9 @@ use std::path::Path;
 
 use headwater::batch::{Batch, BatchBuilder, BatchLimits};
 use headwater::prelude::*;
-use headwater::sink::{Sink, SinkParallelism, SinkWriter, Subtask};
+use headwater::sink::{Cut, Sink, SinkParallelism, SinkWriter, Staged, Subtask};
 use headwater::testing::commit_epoch;
+use headwater::time::Epoch;
 use headwater_connectors::{CsvSink, JsonLinesSink};
 
 #[derive(Record, Clone)]
@@ -101,6 +102,25 @@ fn an_input_without_rows_gives_a_file_without_rows() {
     let path = directory.path().join("out.csv");
     commit_epoch(&mut *open(&CsvSink::new(&path)).unwrap(), 1, true).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "sensor,value,note\n");
+}
+
+#[test]
+fn a_job_that_is_done_leaves_its_file_alone_however_often_it_is_run_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rows.csv");
+    let mut staged = Staged::nothing();
+    for run in 1..=4 {
+        let mut writer = open(&CsvSink::new(&path)).unwrap();
+        if run == 1 {
+            writer.write(&readings()).unwrap();
+        } else {
+            writer.recover(vec![(Epoch(run - 1), staged.clone())]).unwrap();
+        }
+        staged = writer.prepare(Cut { epoch: Epoch(run), is_last: true, now_ms: 0 }).unwrap();
+        writer.commit(Epoch(run), &staged).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), CSV, "run {run}");
+        assert_eq!(names(directory.path()), ["rows.csv"]);
+    }
 }
 
 #[test]

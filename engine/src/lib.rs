@@ -6,7 +6,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 | [`batch`], [`time`], [`telemetry`] |
+//! | 0 | [`batch`], [`time`], [`telemetry`], [`failpoint`] |
 //! | 1 | [`error`], [`message`] |
 //! | 2 | [`channel`], `epoch`, [`state`], [`storage`] |
 //! | 3 | [`window`], [`config`], [`wal`] |
@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | `rocksdb` | yes | keyed state larger than memory; a long C++ build, needs libclang |
 //! | `cli` | yes | `headwater::cli`: flags, progress, Ctrl-C |
+//! | `failpoints` | no | a torture test can end the process at named places: [`failpoint`] |
 
 // The derive names this crate, also inside it.
 extern crate self as headwater;
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod config;
 mod epoch;
 pub mod error;
+pub mod failpoint;
 pub mod message;
 pub mod operator;
 pub mod runtime;

@@ -13,13 +13,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use headwater::sink::{Cut, Delivery, Staged};
 use headwater::time::Epoch;
-use headwater::{Error, Result};
+use headwater::{Error, Result, failpoint};
 
 use super::layout::Layout;
 use super::staged::Piece;
 
 /// Rows of an epoch that are kept with it; what is more goes to the file at once.
-const KEPT_BYTES_MAX: usize = 4 << 20;
+const KEPT_BYTES_MAX: u64 = 4 << 20;
 
 /// An unfinished file is synced when this much was added since, or after so many epochs, so that the log
 /// need not keep what is in it.
@@ -36,8 +36,8 @@ pub(crate) struct FileOutput {
     rows: Vec<u8>,
     /// The file that rows go to; `None` until there are rows.
     open: Option<Unfinished>,
-    /// The one file is complete.
-    is_complete: bool,
+    /// The one file is complete, with so many bytes.
+    complete: Option<u64>,
     /// The epoch that rows belong to.
     next_epoch: Epoch,
     /// Added to the unfinished file since it was synced.
@@ -73,7 +73,7 @@ impl FileOutput {
             header,
             rows: Vec::new(),
             open: None,
-            is_complete: false,
+            complete: None,
             next_epoch: Epoch(1),
             unsynced_bytes: 0,
             unsynced_epochs: 0,
@@ -85,7 +85,7 @@ impl FileOutput {
     /// # Errors
     /// The file cannot be written, or is complete.
     pub(crate) fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
-        if self.is_complete {
+        if self.complete.is_some() {
             let name = self.layout.folder.join(self.layout.file_name(Epoch(0)));
             return Err(Error::failed(format!(
                 "{}: is complete; nothing can be added to it",
@@ -93,13 +93,14 @@ impl FileOutput {
             )));
         }
         encode(&mut self.rows);
-        if self.rows.len() > KEPT_BYTES_MAX {
+        if self.rows.len() as u64 > failpoint::limit("HEADWATER_KEPT_BYTES", KEPT_BYTES_MAX) {
             if self.open.is_none() {
                 self.begin(self.next_epoch, 0);
             }
             let rows = self.pack()?;
             if let Some(open) = &mut self.open {
                 write_part(&self.layout.folder, open, &rows)?;
+                failpoint::pass("file.early");
             }
         }
         Ok(())
@@ -111,7 +112,12 @@ impl FileOutput {
     /// The file cannot be written.
     pub(crate) fn prepare(&mut self, cut: Cut) -> Result<Staged> {
         self.next_epoch = Epoch(cut.epoch.0 + 1);
-        let ends_empty = self.layout.roll.is_none() && cut.is_last && !self.is_complete;
+        if let Some(offset) = self.complete {
+            // Said again with every epoch: a later run knows no more than the last one says.
+            let name = self.layout.file_name(cut.epoch);
+            return Ok(Piece { name: &name, offset, is_complete: true, bytes: &[] }.write());
+        }
+        let ends_empty = self.layout.roll.is_none() && cut.is_last;
         if self.open.is_none() {
             if self.rows.is_empty() && !ends_empty {
                 return Ok(Staged::nothing());
@@ -126,6 +132,7 @@ impl FileOutput {
         let bytes = match open.written.take() {
             Some(file) => {
                 sync(&file, &self.layout.folder, &open.name)?;
+                failpoint::pass("file.early.synced");
                 &[][..]
             }
             None => &rows[..],
@@ -142,8 +149,8 @@ impl FileOutput {
         let staged = piece.write();
         open.length = piece.end();
         if is_complete {
+            self.complete = self.layout.roll.is_none().then_some(open.length);
             self.open = None;
-            self.is_complete = self.layout.roll.is_none();
         }
         Ok(staged)
     }
@@ -176,9 +183,13 @@ impl FileOutput {
             return Ok(Delivery::Final);
         }
         let piece = Piece::read(staged)?;
+        if piece.is_complete && piece.bytes.is_empty() && self.is_published(&piece)? {
+            return Ok(Delivery::Final);
+        }
         let part = part_of(&self.layout.folder, piece.name);
         let mut file = open_part(&part, piece.offset)?;
         put(&mut file, &part, piece.offset, piece.bytes)?;
+        failpoint::pass("file.put");
         if piece.is_complete {
             self.publish(&file, piece.name, piece.end())?;
             (self.unsynced_bytes, self.unsynced_epochs) = (0, 0);
@@ -190,6 +201,7 @@ impl FileOutput {
             return Ok(Delivery::Pending);
         }
         sync(&file, &self.layout.folder, piece.name)?;
+        failpoint::pass("file.pending.synced");
         (self.unsynced_bytes, self.unsynced_epochs) = (0, 0);
         Ok(Delivery::Final)
     }
@@ -198,8 +210,12 @@ impl FileOutput {
     fn publish(&self, file: &File, name: &str, length: u64) -> Result<()> {
         let (part, path) = (part_of(&self.layout.folder, name), self.layout.folder.join(name));
         let failed = |error| Error::io(&part, error);
-        file.set_len(length).map_err(failed)?;
+        if !failpoint::bug("published-uncut") {
+            file.set_len(length).map_err(failed)?;
+        }
+        failpoint::pass("publish.cut");
         file.sync_all().map_err(failed)?;
+        failpoint::pass("publish.synced");
         if self.layout.roll.is_some() && path.exists() && !same_bytes(&part, &path)? {
             return Err(Error::failed(format!(
                 "{}: is there already and holds something else: another run wrote to this folder; give an \
@@ -208,7 +224,10 @@ impl FileOutput {
             )));
         }
         fs::rename(&part, &path).map_err(|error| Error::io(&path, error))?;
-        sync_directory(&self.layout.folder)
+        failpoint::pass("publish.renamed");
+        sync_directory(&self.layout.folder)?;
+        failpoint::pass("publish.done");
+        Ok(())
     }
 
     /// Shows what an earlier run committed, and removes what it did not.
@@ -219,9 +238,10 @@ impl FileOutput {
         self.next_epoch = Epoch(epochs.last().map_or(0, |(epoch, _)| epoch.0) + 1);
         for (_, staged) in epochs.iter().filter(|(_, staged)| !staged.is_nothing()) {
             let piece = Piece::read(staged)?;
-            if !self.is_published(&piece)? {
+            if !failpoint::bug("not-recommitted") && !self.is_published(&piece)? {
                 self.commit(staged)?;
             }
+            failpoint::pass("recover.file.piece");
         }
         let last = epochs.iter().rev().map(|(_, staged)| staged).find(|staged| !staged.is_nothing());
         if self.layout.roll.is_some() {
@@ -265,6 +285,7 @@ impl FileOutput {
                 self.publish(&open_part(&part, length)?, &name, length)?;
             }
         }
+        failpoint::pass("recover.file.closed");
         let folder = &self.layout.folder;
         let failed = |error| Error::io(folder, error);
         for entry in fs::read_dir(folder).map_err(failed)? {
@@ -272,6 +293,7 @@ impl FileOutput {
             if name.to_str().is_some_and(|name| self.layout.is_own_part(name)) {
                 let path = folder.join(name);
                 fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+                failpoint::pass("recover.file.removed");
             }
         }
         sync_directory(folder)
@@ -279,11 +301,12 @@ impl FileOutput {
 
     /// Goes on with the one file behind what was committed.
     fn go_on(&mut self, piece: &Piece<'_>) -> Result<()> {
-        self.is_complete = piece.is_complete;
+        self.complete = piece.is_complete.then(|| piece.end());
         if !piece.is_complete {
             let part = part_of(&self.layout.folder, piece.name);
             let file = open_part(&part, piece.end())?;
             file.set_len(piece.end()).map_err(|error| Error::io(&part, error))?;
+            failpoint::pass("recover.file.cut");
             sync(&file, &self.layout.folder, piece.name)?;
             let (name, length) = (piece.name.to_owned(), piece.end());
             self.open = Some(Unfinished { name, since_ms: 0, length, written: None });

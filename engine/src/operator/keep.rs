@@ -3,6 +3,7 @@
 use crate::batch::{Key, Record};
 use crate::epoch::EntryKind;
 use crate::error::Result;
+use crate::failpoint;
 use crate::operator::Context;
 use crate::state::KeyedState;
 use crate::time::Epoch;
@@ -31,11 +32,13 @@ pub(crate) fn keep_state<K: Key, V: Record + Clone>(
     context: &mut Context,
 ) -> Result<()> {
     let delta = state.take_delta()?;
+    failpoint::pass("keep.delta");
     if !delta.is_empty() {
         context.journal.push(EntryKind::StateDelta, owner, delta);
     }
     if context.journal.is_for_store(epoch) {
         let changes = state.take_store_changes(epoch.0)?;
+        failpoint::pass("keep.store");
         context.journal.push(EntryKind::StoreChanges, owner, changes);
     }
     Ok(())

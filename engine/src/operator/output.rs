@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::batch::{Batch, Record};
 use crate::epoch::{EntryKind, Restored};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::operator::{Context, Operator};
 use crate::sink::{Cut, Delivery, SinkWriter, Staged};
 use crate::telemetry::Meter;
@@ -28,6 +29,7 @@ struct Share<T: Record> {
 
 impl<T: Record> Share<T> {
     fn prepare(&mut self, epoch: Epoch, context: &mut Context) -> Result<()> {
+        failpoint::pass("sink.prepare");
         let cut = Cut { epoch, is_last: context.ended, now_ms: context.clock.monotonic_ms() };
         let staged = self.writer.prepare(cut).map_err(|error| error.at(&self.name))?;
         if context.journal.is_on() {
@@ -35,6 +37,7 @@ impl<T: Record> Share<T> {
             context.journal.push(EntryKind::Staged, &self.name, payload);
         }
         self.prepared.push_back((epoch, staged));
+        failpoint::pass("sink.prepared");
         Ok(())
     }
 
@@ -57,8 +60,10 @@ impl<T: Record> Share<T> {
             epochs.push((Epoch(restored.epoch), Staged::nothing()));
         }
         let last = restored.epoch;
+        failpoint::pass("recover.sink");
         let delivery = self.writer.recover(epochs).map_err(|error| error.at(&self.name))?;
         self.delivered = if delivery == Delivery::Final { last } else { delivered.unwrap_or(0) };
+        failpoint::pass("recover.sink.done");
         Ok(())
     }
 }
@@ -66,10 +71,12 @@ impl<T: Record> Share<T> {
 impl<T: Record> OnCommit for Share<T> {
     fn on_commit(&mut self, epoch: Epoch) -> Result<()> {
         while let Some((next, staged)) = self.prepared.pop_front_if(|(next, _)| *next <= epoch) {
+            failpoint::pass("sink.commit");
             let delivery = self.writer.commit(next, &staged).map_err(|error| error.at(&self.name))?;
             if delivery == Delivery::Final {
                 self.delivered = next.0;
             }
+            failpoint::pass("sink.committed");
         }
         Ok(())
     }

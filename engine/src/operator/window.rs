@@ -10,6 +10,7 @@ use hashbrown::hash_table::Entry;
 use crate::batch::{Batch, BatchBuilder, Either, Key, KeyHash, Record};
 use crate::epoch::EntryKind;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::operator::combine::{Combined, KeyReader, WindowRule};
 use crate::operator::keep::{NamespaceRows, keep_state, namespaces, resume_state};
 use crate::operator::{Context, Next, Operator, WindowResult, WindowResultView};
@@ -312,7 +313,9 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
     pub(crate) fn resume_from(&mut self, before: &[WindowState], same: bool) -> Result<()> {
         if let Some(watermark) = before.iter().map(|state| state.watermark).min() {
             self.watermark = watermark;
-            self.next_start = before.iter().map(|state| state.next_start).max().unwrap_or(i64::MIN);
+            if !failpoint::bug("next-start-lost") {
+                self.next_start = before.iter().map(|state| state.next_start).max().unwrap_or(i64::MIN);
+            }
         }
         let namespaces = before.iter().map(|state| &state.namespaces[..]);
         resume_state(&mut self.parts.state, namespaces, same)

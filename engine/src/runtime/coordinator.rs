@@ -11,6 +11,7 @@ use super::log_thread::{Durable, LogThread};
 use super::running::Control;
 use super::supervisor::{Ended, Supervisor};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::stage::EpochBoard;
 use crate::telemetry;
 use crate::time::{Clock, Epoch};
@@ -41,6 +42,10 @@ impl Coordinator {
     /// An instance has passed an epoch, or all have ended.
     fn advance(&mut self) {
         while let Some(complete) = self.epochs.complete() {
+            failpoint::pass("epoch.complete");
+            if failpoint::bug("shown-early") {
+                self.epochs.commit(complete.epoch);
+            }
             match &self.thread {
                 Some(thread) => thread.commit(complete),
                 None => self.committed(complete.epoch),
@@ -54,6 +59,7 @@ impl Coordinator {
     fn committed(&mut self, epoch: Epoch) {
         let before = self.epochs.committed_epoch();
         metrics::counter!(telemetry::EPOCHS).increment(epoch.0.saturating_sub(before.0));
+        failpoint::pass("epoch.committed");
         self.control.completed(epoch);
         self.epochs.commit(epoch);
     }

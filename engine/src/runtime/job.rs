@@ -16,6 +16,7 @@ use crate::batch::{KeyGroup, hash_bytes};
 use crate::config::EngineConfig;
 use crate::epoch::{EntryKind, Restored, decode_record, encode_record};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
@@ -93,11 +94,13 @@ impl Job {
         topology: &Topology,
         config: &EngineConfig,
         storage: Arc<dyn Storage>,
-        limits: LogLimits,
+        mut limits: LogLimits,
         store: StoreThread,
     ) -> Result<Self> {
         let id = JobId(u128::from(hash_bytes(topology.name().as_bytes())));
+        limits.segment_bytes = failpoint::limit("HEADWATER_SEGMENT_BYTES", limits.segment_bytes);
         let (log, recovery) = EpochLog::open(storage, id, limits)?;
+        failpoint::pass("recover.log");
         let note = CommitNote {
             topology: topology.name().to_owned(),
             key_groups: config.key_groups,
@@ -112,7 +115,9 @@ impl Job {
                 beginning.epoch = committed.epoch;
                 beginning.nodes = nodes(&recovery, committed.epoch)?;
                 check_nodes(topology, &beginning.nodes)?;
+                failpoint::pass("recover.nodes");
                 replay(&recovery, &store, committed.epoch)?;
+                failpoint::pass("recover.store");
             }
         }
         beginning.store = Some(store.home());
@@ -239,6 +244,7 @@ fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
     if applied == last {
         return Ok(());
     }
+    let applied = if failpoint::bug("not-replayed") { last } else { applied };
     let mut replay = store.replay();
     recovery.read(applied, &mut |record| match record.kind {
         RecordKind::StateDelta => replay.push(record.owner, record.payload),
@@ -262,14 +268,26 @@ impl Durable for DurableLog {
                 shown = shown.min(delivered(&entry.payload));
             }
             self.log.append(epoch, kind_of(entry.kind), &entry.owner, entry.subtask, &entry.payload)?;
+            failpoint::pass("log.append");
+        }
+        failpoint::pass("log.appended");
+        if is_last {
+            failpoint::pass("epoch.last");
+        }
+        if failpoint::bug("store-first") {
+            self.store.committed(epoch, std::mem::take(&mut changes))?;
         }
         self.note.finished = is_last;
         let note = encode_record(&self.note)?;
         self.log.commit(epoch, &note)?;
-        self.store.committed(epoch, changes)?;
+        if !failpoint::bug("store-first") {
+            self.store.committed(epoch, changes)?;
+        }
+        failpoint::pass("store.handed");
         // Needed are the last epoch, output that is not delivered, and what the store has not on its disk.
         let stored = self.store.durable()?;
-        let stored = if self.has_state { stored.0 } else { epoch.0 };
+        let needs_store = self.has_state && !failpoint::bug("truncated-unstored");
+        let stored = if needs_store { stored.0 } else { epoch.0 };
         let spare = stored.min(shown).min(epoch.0.saturating_sub(1));
         self.log.truncate_before(Epoch(spare))?;
         Ok(epoch)

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use crate::channel::{WorkSender, work_queue};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::state::{Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue};
 use crate::time::Epoch;
 
@@ -107,10 +108,13 @@ impl StoreHome {
 
     fn apply(&self, epoch: Epoch, changes: &[TableChanges]) -> Result<()> {
         let store = self.made()?;
+        failpoint::pass("store.apply");
         store.apply(changes, Some(epoch))?;
         self.applied.store(epoch.0, SeqCst);
+        failpoint::pass("store.applied");
         store.flush()?;
         self.durable.store(epoch.0, SeqCst);
+        failpoint::pass("store.flushed");
         Ok(())
     }
 }
@@ -306,7 +310,12 @@ impl Replay<'_> {
     pub(crate) fn finish(self, epoch: Epoch) -> Result<()> {
         let Some(store) = self.home.store(!self.changes.is_empty())? else { return Ok(()) };
         store.apply(&self.changes, Some(epoch))?;
+        failpoint::pass("recover.store.applied");
         self.home.applied.store(epoch.0, SeqCst);
+        // Or a job that never runs long enough to ask its store would keep its whole log, and read it again
+        // at every start.
+        store.flush()?;
+        self.home.durable.store(epoch.0, SeqCst);
         Ok(())
     }
 }

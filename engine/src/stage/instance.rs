@@ -3,6 +3,7 @@
 use crate::batch::Record;
 use crate::channel::{Arrival, InputGate, InstanceWaker};
 use crate::error::Result;
+use crate::failpoint;
 use crate::operator::{Context, Next};
 use crate::stage::{Frame, Progress, StageInstance};
 use crate::time::Epoch;
@@ -27,8 +28,11 @@ impl<T: Record> OperatorInstance<T> {
     }
 
     fn pass(&mut self, epoch: Epoch) -> Result<()> {
+        failpoint::pass("instance.barrier");
         self.chain.on_barrier(epoch, &mut self.context)?;
-        self.frame.pass(epoch, &mut self.context.journal)
+        self.frame.pass(epoch, &mut self.context.journal)?;
+        failpoint::pass("instance.passed");
+        Ok(())
     }
 
     /// The input has ended, and everything is sent: takes part in epochs until the last is durable.

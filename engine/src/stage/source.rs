@@ -7,6 +7,7 @@ use crate::batch::{BatchBuilder, BatchLimits};
 use crate::channel::InstanceWaker;
 use crate::epoch::{EntryKind, decode_record, encode_record};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::operator::{Context, Next, PartitionStatus};
 use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
 use crate::stage::{Frame, Progress, StageInstance};
@@ -247,15 +248,21 @@ impl<S: Source> SourceInstance<S> {
 
     /// Between batches: what was read so far belongs to the epoch, what follows to the next.
     fn pass(&mut self, epoch: Epoch) -> Result<()> {
-        self.send()?;
+        failpoint::pass("source.barrier");
+        if !failpoint::bug("barrier-overtakes") {
+            self.send()?;
+        }
         if self.parts.context.journal.is_on() {
             let positions = self.positions()?;
             self.parts.context.journal.record(EntryKind::Positions, &self.parts.name, &positions)?;
+            failpoint::pass("source.positions");
         }
         let parts = &mut self.parts;
         parts.chain.on_barrier(epoch, &mut parts.context)?;
         parts.rejected.on_barrier(epoch, &mut parts.context)?;
-        parts.frame.pass(epoch, &mut parts.context.journal)
+        parts.frame.pass(epoch, &mut parts.context.journal)?;
+        failpoint::pass("source.passed");
+        Ok(())
     }
 
     /// The input has ended, and everything is sent: takes part in epochs until the last is durable.

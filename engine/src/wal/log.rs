@@ -10,6 +10,7 @@ use super::survey::{Base, Delivered};
 use super::trouble::{explain, is_full, segment_path};
 use super::{JobId, LOG_DIRECTORY, LogLimits, Lsn};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::storage::{Storage, StorageFile, StorageLock};
 use crate::time::Epoch;
 
@@ -135,17 +136,21 @@ impl EpochLog {
         self.make_room(self.record_bytes("", payload.len())?)?;
         let (length, next) = (self.buffer.len(), self.next);
         self.put(epoch, RecordKind::Commit, "", 0, payload)?;
+        failpoint::pass("commit.write");
         if let Err(error) = self.flush() {
             self.buffer.truncate(length);
             self.next = next;
             return Err(error);
         }
+        failpoint::pass("commit.written");
         self.sync_file()?;
+        failpoint::pass("commit.synced");
         self.check_not_succeeded()?;
         self.committed = epoch;
         self.epoch_max = self.epoch_max.max(epoch);
         self.commit_segment = self.current.number;
         self.say_synced();
+        failpoint::pass("commit.done");
         Ok(())
     }
 
@@ -261,6 +266,7 @@ impl EpochLog {
     /// Begins the next segment. The last one is durable before the next one says so.
     fn rotate(&mut self) -> Result<()> {
         self.sync()?;
+        failpoint::pass("log.rotate.synced");
         let number = self.spare.as_ref().map_or(self.current.number + 1, |spare| spare.0);
         let file = match self.spare.take() {
             Some((_, file)) => file,
@@ -273,6 +279,7 @@ impl EpochLog {
                 Err(error) => return Err(self.lose(format!("a segment cannot be created: {error}"))),
             },
         };
+        failpoint::pass("log.rotate.created");
         let header = SegmentHeader {
             job: self.job,
             generation: self.generation,
@@ -289,6 +296,7 @@ impl EpochLog {
             }
             return Err(self.lose(format!("a segment cannot be written: {error}")));
         }
+        failpoint::pass("log.rotate.written");
         let durable = file.sync_data().and_then(|()| self.storage.sync_directory(LOG_DIRECTORY));
         if let Err(error) = durable {
             return Err(self.lose(format!("a sync failed: {error}")));

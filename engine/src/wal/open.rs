@@ -11,6 +11,7 @@ use super::survey::{Ending, NO_EPOCH, Segment, Survey, segment_numbers};
 use super::trouble::{explain, in_use, segment_path};
 use super::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::storage::{Storage, StorageFile};
 
 /// How often another run may take the number of a segment before us.
@@ -32,7 +33,9 @@ impl EpochLog {
         storage.sync_directory("").map_err(failed("synced"))?;
         let lock = storage.try_lock(LOCK_PATH).map_err(failed("locked"))?;
         let lock = lock.ok_or_else(|| in_use(&*storage))?;
+        failpoint::pass("recover.locked");
         let (number, file) = claim(&*storage)?;
+        failpoint::pass("recover.claimed");
         let (survey, repair) = match look(&*storage, job, &limits, number) {
             Ok(seen) => seen,
             Err(error) => {
@@ -41,6 +44,7 @@ impl EpochLog {
                 return Err(error);
             }
         };
+        failpoint::pass("recover.looked");
         let (first, own) = cut(&survey);
         let mut log = EpochLog {
             storage: storage.clone(),
@@ -84,12 +88,14 @@ impl EpochLog {
             end = copy(&*self.storage, segment, first, own, &*self.current.file, number)?;
             self.current.file.write_at(end, &base).map_err(failed("written"))?;
             self.current.file.sync_data().map_err(failed("synced"))?;
+            failpoint::pass("recover.copied");
             self.current.file.write_at(0, &header.encode()).map_err(failed("written"))?;
         } else {
             let mut bytes = header.encode().to_vec();
             bytes.extend(&base);
             self.current.file.write_at(0, &bytes).map_err(failed("written"))?;
         }
+        failpoint::pass("recover.header");
         self.current.file.sync_data().map_err(failed("synced"))?;
         self.storage.sync_directory(LOG_DIRECTORY).map_err(failed("synced"))?;
         self.current.offset = end + base.len() as u64;

@@ -3,6 +3,7 @@
 use super::trouble::{explain, segment_name, segment_path};
 use super::{ARCHIVE_DIRECTORY, EpochLog, LOG_DIRECTORY};
 use crate::error::Result;
+use crate::failpoint;
 use crate::time::Epoch;
 
 impl EpochLog {
@@ -52,6 +53,7 @@ impl EpochLog {
         let path = segment_path(number);
         let failed = |error| explain(&*self.storage, &path, "removed", &error);
         let gone = !self.storage.exists(&path).map_err(failed)?;
+        failpoint::pass("truncate.remove");
         if self.limits.archive && !gone {
             let target = format!("{ARCHIVE_DIRECTORY}/{}", segment_name(number));
             self.storage.rename(&path, &target).map_err(failed)?;
@@ -59,6 +61,7 @@ impl EpochLog {
         } else if !gone {
             self.storage.remove(&path).map_err(failed)?;
         }
+        failpoint::pass("truncate.removed");
         self.storage.sync_directory(LOG_DIRECTORY).map_err(failed)?;
         self.kept.remove(0);
         Ok(())

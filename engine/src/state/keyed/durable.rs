@@ -14,6 +14,7 @@ use super::KeyedState;
 use super::table::{DIRTY, HELD, STORED, Table, UNLOGGED};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
 use crate::error::Result;
+use crate::failpoint;
 
 /// How the keyed state of an instance follows the epochs of its job.
 #[derive(Clone, Debug)]
@@ -219,7 +220,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     pub(super) fn note_drained(&mut self, namespace: i64, table: &Table<K, V>) {
         let Some(durable) = &mut self.durable else { return };
         for group in table.logged.groups() {
-            durable.unlogged.delete_prefix(&state_prefix(group, namespace));
+            if !failpoint::bug("removed-namespaces-unlogged") {
+                durable.unlogged.delete_prefix(&state_prefix(group, namespace));
+            }
         }
         let stored = table.cold.groups();
         if !stored.is_empty() {

@@ -1,0 +1,266 @@
+//! One cycle: a job is run, killed and started again until it is done, and then its output is checked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use headwater::failpoint::POINTS;
+
+use super::child::{Child, End, Heard, pause};
+use super::data::{Random, Shape};
+use super::job::state_of;
+use super::oracle::{self, log_epoch};
+use super::tally::Tally;
+use super::watch::Watch;
+
+/// How the next run is to end.
+#[derive(Clone, Debug)]
+enum Plan {
+    /// Killed this long after it was ready.
+    Kill(Duration),
+    /// Killed this long after its start, which is before it is ready.
+    KillEarly(Duration),
+    /// By a fail point, if it is passed so often in time.
+    Point(&'static str, u64),
+    /// Halted while a second instance tries to take over, then killed.
+    Pause(Duration),
+    /// Asked to stop.
+    Stop(Duration),
+    /// Not at all: it is to be done.
+    Finish,
+}
+
+/// Longest that a child may take for anything.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a fail point is waited for behind *ready*.
+const POINT_LIMIT: Duration = Duration::from_millis(350);
+
+/// What a second instance must say.
+const IN_USE: &str = "is in use by another run: stop that run, or configure another directory";
+
+pub struct Cycle<'a> {
+    home: PathBuf,
+    shape: Shape,
+    random: Random,
+    tally: &'a mut Tally,
+    violations: Vec<String>,
+    /// The newest epoch that is known to be committed.
+    committed: u64,
+    /// Runs that are still to be killed before they are ready.
+    storm: u64,
+    trace: bool,
+}
+
+impl<'a> Cycle<'a> {
+    pub fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
+        let (shape, random) = (Shape::draw(seed, cycle), Random::new(seed, 2 * cycle + 1));
+        let home = home.to_owned();
+        Cycle { home, shape, random, tally, violations: Vec::new(), committed: 0, storm: 0, trace }
+    }
+
+    /// Runs the job to its end with at most so many kills; returns what was wrong.
+    pub fn run(mut self, kills_max: u64) -> std::io::Result<Vec<String>> {
+        // Remains of an earlier test would be found as output.
+        if self.home.exists() {
+            fs::remove_dir_all(&self.home)?;
+        }
+        fs::create_dir_all(&self.home)?;
+        let watch = Watch::start(&self.home);
+        let before = self.tally.kills;
+        let kills_max = self.random.below(kills_max).max(kills_max / 2);
+        let done = loop {
+            let plan = if self.tally.kills - before >= kills_max { Plan::Finish } else { self.draw() };
+            let end = self.attempt(&plan)?;
+            self.violations.extend(watch.violations());
+            self.check_log();
+            if !self.violations.is_empty() {
+                break None;
+            }
+            if let (Some(done), false) = (end, matches!(plan, Plan::Stop(_))) {
+                break Some(done);
+            }
+        };
+        let (files, looks, violations) = watch.finish();
+        self.violations.extend(violations);
+        if let Some(done) = done {
+            self.violations.extend(oracle::check(&self.shape, &self.home, done));
+        }
+        self.tally.cycle(files, looks);
+        self.violations.sort();
+        self.violations.dedup();
+        Ok(self.violations)
+    }
+
+    fn draw(&mut self) -> Plan {
+        let random = &mut self.random;
+        let recovery_us = self.tally.recovery_typical().as_micros() as u64;
+        if self.storm == 0 && random.below(8) == 0 {
+            self.storm = 1 + random.below(3);
+        }
+        if self.storm > 0 {
+            self.storm -= 1;
+            let names: Vec<_> = POINTS.iter().copied().filter(|name| name.starts_with("recover")).collect();
+            return if cfg!(feature = "failpoints") && random.below(2) == 0 {
+                Plan::Point(random.one_of(&names), 1 + random.below(2))
+            } else {
+                Plan::KillEarly(Duration::from_micros(random.below(recovery_us)))
+            };
+        }
+        let after = |random: &mut Random| {
+            let most = random.one_of(&[20, 60, 150, 300]);
+            Duration::from_micros(random.below(most * 1_000))
+        };
+        match random.below(40) {
+            0 => Plan::Pause(after(random)),
+            1 | 2 => Plan::Stop(after(random)),
+            3..18 if cfg!(feature = "failpoints") => {
+                let most = random.one_of(&[1, 2, 6, 30]);
+                Plan::Point(random.one_of(POINTS), 1 + random.below(most))
+            }
+            _ => Plan::Kill(after(random)),
+        }
+    }
+
+    /// How the next run goes about the job: every run in another way.
+    fn arguments(&mut self) -> Vec<String> {
+        let random = &mut self.random;
+        let mut arguments = self.shape.arguments();
+        arguments.extend([
+            format!("--home={}", self.home.display()),
+            format!("--parallelism={}", random.one_of(&[1, 2, 2, 3, 4])),
+            format!("--epoch-ms={}", random.one_of(&[5, 10, 20, 50, 100])),
+            format!("--batch-rows={}", random.one_of(&[7, 64, 300, 1_024])),
+            format!("--channel-messages={}", random.one_of(&[1, 2, 8, 64])),
+            format!("--state-bytes={}", random.one_of(&[1_u64 << 20, 1 << 20, 2 << 20, 64 << 20])),
+        ]);
+        arguments
+    }
+
+    /// One run. What it came to, if it was done.
+    fn attempt(&mut self, plan: &Plan) -> std::io::Result<Option<oracle::Done>> {
+        let arguments = self.arguments();
+        let mut variables = vec![
+            ("HEADWATER_SEGMENT_BYTES", self.random.one_of(&["", "40000", "400000"]).to_owned()),
+            ("HEADWATER_KEPT_BYTES", self.random.one_of(&["", "", "300", "3000"]).to_owned()),
+        ];
+        if matches!(plan, Plan::Finish) {
+            // What is left of the log at the end is to be as with any job.
+            variables.clear();
+        }
+        if let Plan::Point(name, count) = plan {
+            variables.push(("HEADWATER_FAIL", format!("{name}:{count}")));
+        }
+        let mut child = Child::start(&arguments, &variables, &self.home.join("errors.txt"))?;
+        match plan {
+            Plan::KillEarly(after) => {
+                child.wait_end(*after);
+                child.kill();
+            }
+            Plan::Finish => {
+                child.wait_end(LIMIT);
+            }
+            Plan::Point(..) => {
+                if child.wait_for(LIMIT, |heard| heard.ready.is_some()) {
+                    child.wait_end(POINT_LIMIT);
+                }
+            }
+            Plan::Kill(after) | Plan::Pause(after) | Plan::Stop(after) => {
+                if child.wait_for(LIMIT, |heard| heard.ready.is_some()) {
+                    child.wait_end(*after);
+                }
+            }
+        }
+        match plan {
+            Plan::Pause(_) => self.pause(&mut child, &arguments)?,
+            Plan::Stop(_) => {
+                child.ask_to_stop();
+                if !child.wait_end(LIMIT) {
+                    self.violations.push("a run did not stop".to_owned());
+                }
+            }
+            _ => {}
+        }
+        if matches!(plan, Plan::Finish) && !child.wait_end(Duration::ZERO) {
+            self.violations.push(format!("a run that nobody disturbed was not done in {LIMIT:?}"));
+        }
+        child.kill();
+        let (heard, end) = child.end();
+        if self.trace {
+            eprintln!("  {plan:?} {heard:?} {end:?} {:?}", &arguments[9..]);
+        }
+        Ok(self.judge(plan, &heard, end))
+    }
+
+    /// Halts a run, lets another one try its directory, and lets it go on.
+    fn pause(&mut self, child: &mut Child, arguments: &[String]) -> std::io::Result<()> {
+        if child.heard().done.is_some() || !child.signal("STOP") {
+            return Ok(());
+        }
+        let second = Child::start(arguments, &[], &self.home.join("second.txt"))?;
+        second.wait_end(LIMIT);
+        match second.end() {
+            (Heard { ready: None, .. }, End::Failed(said)) if said.contains(IN_USE) => self.tally.pauses += 1,
+            // The first was done when it was halted.
+            (_, End::Done(_)) if child.heard().done.is_some() => {}
+            (_, end) => self.violations.push(format!("O4 a second run was not refused: {end:?}")),
+        }
+        child.signal("CONT");
+        let before = child.heard().epoch;
+        if !child.wait_for(LIMIT, |heard| heard.epoch > before || heard.done.is_some()) {
+            self.violations.push("a run that was halted did not go on".to_owned());
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, plan: &Plan, heard: &Heard, end: End) -> Option<oracle::Done> {
+        self.tally.runs += 1;
+        if let Some((epoch, _, took)) = heard.ready {
+            self.tally.recoveries.push(took);
+            if epoch != self.committed {
+                let before = self.committed;
+                self.violations
+                    .push(format!("O4 a run goes on behind epoch {epoch}, committed was {before}"));
+            }
+        }
+        self.committed = self.committed.max(heard.epoch);
+        if let Plan::Point(name, _) = plan {
+            self.tally.armed(name, matches!(end, End::Aborted));
+        }
+        match end {
+            End::Done(done) => {
+                self.tally.stops += u64::from(matches!(plan, Plan::Stop(_)));
+                self.committed = self.committed.max(done.epoch);
+                Some(done)
+            }
+            End::Killed | End::Aborted => {
+                self.tally.killed(heard.ready.is_some(), matches!(end, End::Aborted));
+                None
+            }
+            End::Failed(said) => {
+                self.violations.push(format!("a run failed: {said}"));
+                None
+            }
+        }
+    }
+
+    /// Between two runs.
+    fn check_log(&mut self) {
+        match log_epoch(&self.home, false) {
+            Ok(epoch) => {
+                let epoch = epoch.unwrap_or(0);
+                if epoch < self.committed {
+                    let shown = self.committed;
+                    self.violations.push(format!("O4 the log ends at epoch {epoch}, {shown} was committed"));
+                }
+                self.committed = epoch;
+            }
+            Err(error) => self.violations.push(format!("O7 {error}")),
+        }
+        let segments = fs::read_dir(state_of(&self.home).join("wal")).map_or(0, Iterator::count);
+        self.tally.segments_max = self.tally.segments_max.max(segments.saturating_sub(1));
+        if self.random.below(16) == 0 {
+            pause(Duration::from_millis(1));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The child of a torture cycle: one run of the job, until it is done, told to stop or killed.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use headwater::prelude::*;
+use headwater_connectors::CsvSink;
+
+use super::data::{DISORDER_MS, Event, Events, Shape};
+
+/// How one run goes about the job.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub shape: Shape,
+    /// The job's directory and, beside it, its output.
+    #[arg(long, hide = true, default_value = ".")]
+    pub home: PathBuf,
+    #[arg(long, hide = true, default_value_t = 2)]
+    pub parallelism: usize,
+    #[arg(long, hide = true, default_value_t = 20)]
+    pub epoch_ms: u64,
+    #[arg(long, hide = true, default_value_t = 1024)]
+    pub batch_rows: usize,
+    #[arg(long, hide = true, default_value_t = 64)]
+    pub channel_messages: usize,
+    #[arg(long, hide = true, default_value_t = 1 << 20)]
+    pub state_bytes: usize,
+}
+
+/// The folders below `out` that rows are shown in, and the files.
+pub const FOLDERS: &[&str] = &["rows", "windows", "late", "folds"];
+pub const FILES: &[&str] = &["samples.csv", "counts.csv"];
+
+pub fn state_of(home: &Path) -> PathBuf {
+    home.join("state")
+}
+
+pub fn output_of(home: &Path) -> PathBuf {
+    home.join("out")
+}
+
+#[derive(Record)]
+struct Number {
+    id: u64,
+    value: u64,
+}
+
+#[derive(Record)]
+struct WindowRow {
+    start: i64,
+    group: u64,
+    count: u64,
+    sum: u64,
+    tokens: u64,
+}
+
+#[derive(Record, Clone)]
+struct Folded {
+    count: u64,
+    chain: u64,
+}
+
+#[derive(Record)]
+struct FoldRow {
+    key: u64,
+    count: u64,
+    chain: u64,
+}
+
+/// A fold that knows the order of what it has seen.
+pub fn chain(before: u64, id: u64) -> u64 {
+    super::data::mix(before.rotate_left(7) ^ id)
+}
+
+pub fn is_row(id: u64) -> bool {
+    id % 4 == 1
+}
+
+pub fn is_sample(id: u64) -> bool {
+    id % 16 == 3
+}
+
+fn topology(run: &Run) -> Result<Topology> {
+    let out = output_of(&run.home);
+    let shape = run.shape;
+    let folder = |name: &str| {
+        CsvSink::folder(out.join(name)).header(false).roll_after(Duration::from_millis(shape.roll_ms))
+    };
+    let file = |name: &str| CsvSink::new(out.join(name)).header(false);
+    let flow = StreamBuilder::new("torture");
+    let events = flow.source("events", Events(shape));
+    let number = |event: &Stream<Event>| event.map(|event| Number { id: event.id, value: event.value });
+    number(&events.filter(|event| is_row(event.id))).sink("rows", folder("rows"));
+    number(&events.filter(|event| is_sample(event.id))).sink("samples", file("samples.csv"));
+
+    let disorder = Duration::from_millis(DISORDER_MS as u64);
+    let window = if shape.window_ms == shape.slide_ms {
+        Window::tumbling(Duration::from_millis(shape.window_ms as u64))
+    } else {
+        Window::sliding(
+            Duration::from_millis(shape.window_ms as u64),
+            Duration::from_millis(shape.slide_ms as u64),
+        )
+    };
+    let (windows, late) = events
+        .event_time(|event| event.at, Watermarks::bounded(disorder).never_idle())
+        .key_by(|event| event.group)
+        .window(window)
+        .aggregate_or_late(|a| (a.count(), a.sum(|event| event.value), a.sum(|event| event.token)));
+    let rows = windows.map(|window| {
+        let (count, sum, tokens) = window.value;
+        WindowRow { start: window.window_start, group: window.key, count, sum, tokens }
+    });
+    rows.sink("windows", folder("windows"));
+    number(&late).sink("late", folder("late"));
+
+    let folds = events.key_by(|event| event.key).fold(Folded { count: 0, chain: 0 }, |folded, event| {
+        folded.count += 1;
+        folded.chain = chain(folded.chain, event.id);
+    });
+    folds
+        .output_mode(OutputMode::Append)
+        .map(|row| FoldRow { key: row.key, count: row.value.count, chain: row.value.chain })
+        .sink("folds", folder("folds"));
+    let counts = events.key_by(|event| event.key % 1_000).count().output_mode(OutputMode::Append);
+    counts.map(|row| Number { id: row.key, value: row.value }).sink("counts", file("counts.csv"));
+    flow.build()
+}
+
+fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+/// Runs the job. What it says: `ready EPOCH READ`, `epoch N`, `done EPOCH READ LATE`.
+pub fn run(run: &Run) -> Result<()> {
+    let mut config = EngineConfig::default()
+        .parallelism(run.parallelism)
+        .epoch_interval(Duration::from_millis(run.epoch_ms))
+        .state_bytes_max(run.state_bytes)
+        .state_dir(state_of(&run.home));
+    config.batch.rows_max = run.batch_rows;
+    config.channel.messages_max = run.channel_messages;
+    let running = topology(run)?.start(config)?;
+    let read = running.report().records_read();
+    say(format_args!("ready {} {read}", running.resumed().unwrap_or(0)))?;
+    let stopper = running.stopper();
+    std::thread::spawn(move || {
+        // Any line is a request to stop; the end of the input is none.
+        if let Some(Ok(_)) = std::io::stdin().lock().lines().next() {
+            stopper.stop();
+        }
+    });
+    let mut shown = 0;
+    while !running.wait_for(Duration::from_millis(3)) {
+        let epoch = running.report().epoch;
+        if epoch != shown {
+            shown = epoch;
+            say(format_args!("epoch {epoch}"))?;
+        }
+    }
+    let summary = running.wait()?;
+    say(format_args!("done {} {} {}", summary.epoch, summary.records_read(), summary.late()))
+}

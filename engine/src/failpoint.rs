@@ -1,0 +1,141 @@
+//! Named places at which a torture test ends the process; without the feature `failpoints` they are nothing.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `HEADWATER_FAIL=NAME:K` | the process aborts when it passes the place NAME for the K-th time |
+//! | `HEADWATER_BUG=NAME` | the engine has a mistake, so that a test can show that it would find it |
+//! | `HEADWATER_SEGMENT_BYTES=N` | size of a segment of the epoch log |
+//! | `HEADWATER_KEPT_BYTES=N` | rows of an epoch that a file sink keeps with it |
+//!
+//! The variables are read once, and only with the feature.
+
+/// Every place, in the order of the protocol; those of recovery begin with `recover`.
+pub const POINTS: &[&str] = &[
+    "source.barrier",
+    "source.positions",
+    "source.passed",
+    "instance.barrier",
+    "instance.passed",
+    "keep.delta",
+    "keep.store",
+    "sink.prepare",
+    "sink.prepared",
+    "epoch.complete",
+    "log.append",
+    "log.appended",
+    "log.rotate.synced",
+    "log.rotate.created",
+    "log.rotate.written",
+    "commit.write",
+    "commit.written",
+    "commit.synced",
+    "commit.done",
+    "store.handed",
+    "store.apply",
+    "store.applied",
+    "store.flushed",
+    "truncate.remove",
+    "truncate.removed",
+    "epoch.committed",
+    "sink.commit",
+    "sink.committed",
+    "file.early",
+    "file.early.synced",
+    "file.put",
+    "file.pending.synced",
+    "publish.cut",
+    "publish.synced",
+    "publish.renamed",
+    "publish.done",
+    "epoch.last",
+    "recover.locked",
+    "recover.claimed",
+    "recover.looked",
+    "recover.copied",
+    "recover.header",
+    "recover.log",
+    "recover.nodes",
+    "recover.store.applied",
+    "recover.store",
+    "recover.sink",
+    "recover.sink.done",
+    "recover.file.piece",
+    "recover.file.closed",
+    "recover.file.removed",
+    "recover.file.cut",
+];
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::io::Write;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    struct Armed {
+        name: String,
+        left: AtomicU64,
+    }
+
+    fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    /// A place that was chosen ends the process here.
+    pub fn pass(name: &str) {
+        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+        let armed = ARMED.get_or_init(|| {
+            let (name, count) = variable("HEADWATER_FAIL")?
+                .rsplit_once(':')
+                .map(|(name, count)| (name.to_owned(), count.parse().unwrap_or(1)))?;
+            Some(Armed { name, left: AtomicU64::new(count) })
+        });
+        let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else { return };
+        if armed.left.fetch_sub(1, SeqCst) == 1 {
+            // Somebody reads it, or nobody does: the process ends either way.
+            let _ = writeln!(std::io::stderr(), "fail point {name}");
+            std::process::abort();
+        }
+    }
+
+    /// True when this mistake was chosen.
+    #[must_use]
+    pub fn bug(name: &str) -> bool {
+        static BUG: OnceLock<Option<String>> = OnceLock::new();
+        BUG.get_or_init(|| variable("HEADWATER_BUG")).as_deref() == Some(name)
+    }
+
+    /// Another limit than the usual one, to reach what only large jobs reach.
+    #[must_use]
+    pub fn limit(name: &str, usual: u64) -> u64 {
+        static LIMITS: OnceLock<[Option<u64>; 2]> = OnceLock::new();
+        let limits = LIMITS.get_or_init(|| {
+            ["HEADWATER_SEGMENT_BYTES", "HEADWATER_KEPT_BYTES"]
+                .map(|name| variable(name).and_then(|value| value.parse().ok()))
+        });
+        let index = usize::from(name == "HEADWATER_KEPT_BYTES");
+        limits[index].unwrap_or(usual)
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+mod armed {
+    /// A place that a torture test may choose.
+    #[inline(always)]
+    pub fn pass(_: &str) {}
+
+    /// A mistake that a torture test may choose.
+    #[inline(always)]
+    #[must_use]
+    pub fn bug(_: &str) -> bool {
+        false
+    }
+
+    /// A limit that a torture test may change.
+    #[inline(always)]
+    #[must_use]
+    pub fn limit(_: &str, usual: u64) -> u64 {
+        usual
+    }
+}
+
+pub use armed::{bug, limit, pass};
