@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use examples::format_of;
+use examples::{format_of, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Source;
 use headwater_connectors::format::InputFormat;
-use headwater_connectors::{CsvFile, CsvSink, JsonLines, SourceExt, TextFile};
+use headwater_connectors::{CsvFile, JsonLines, SourceExt, TextFile};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Workload {
@@ -179,11 +179,7 @@ fn main() -> ExitCode {
     cli::main(|| {
         let command = Command::parse();
         let flow = StreamBuilder::new("bids");
-        let rows = match command.options.state {
-            Some(_) => CsvSink::folder(&command.output),
-            None => CsvSink::new(&command.output),
-        };
-        let rows = rows.header(false);
+        let rows = rows_to(&command.output, &command.options).header(false);
         match command.workload {
             Workload::W1 => divisible(&records(&flow, "bids", &command)?).sink("rows", rows),
             Workload::W2 => tumbling(&records(&flow, "bids", &command)?).sink("rows", rows),

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use examples::sensors::{Network, Reading};
-use examples::{beside, complaints, readings_of, rounded, say};
+use examples::{account, added_up, aside_to, complaints, readings_of, rounded, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Rejected;
-use headwater_connectors::{Collect, Console, CsvSink, Generator, JsonLinesSink};
+use headwater_connectors::{Console, Generator};
 
 /// Statistics of sensors per minute.
 #[derive(Parser)]
@@ -89,25 +89,16 @@ fn main() -> ExitCode {
             None => thermometers(&flow),
         };
         let (rows, late) = per_minute(&readings);
-        let counts = Collect::new();
-        rows.map(|row| row.readings).sink("counts", counts.clone());
+        let added_up = added_up(&rows, |row| row.readings);
         rows.sink("console", Console::table().per_window().ascending("sensor"));
         if let Some(output) = output {
-            rows.sink("file", CsvSink::new(&output));
-            late.sink("late", JsonLinesSink::new(beside(&output, "late.jsonl")));
-            rejected.sink("rejected", JsonLinesSink::new(beside(&output, "rejected.jsonl")));
+            rows.sink("file", rows_to(&output, &options));
+            late.sink("late", aside_to(&output, "late", &options));
+            rejected.sink("rejected", aside_to(&output, "rejected", &options));
         } else {
             rejected.sink("rejected", complaints());
         }
         let summary = cli::execute(flow.build()?, &options)?;
-
-        let (read, late, rejected) = (summary.records_read(), summary.late(), summary.rejected());
-        let aggregated: u64 = counts.take().iter().sum();
-        say(format_args!("{read} readings = {aggregated} aggregated + {late} late + {rejected} rejected"))?;
-        if read == aggregated + late + rejected {
-            Ok(())
-        } else {
-            Err(Error::failed("this does not add up: readings were lost or counted twice, which is a defect"))
-        }
+        account(&summary, None, &added_up)
     })
 }

@@ -5,10 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use headwater::cli::Options;
 use headwater::prelude::*;
+use headwater::runtime::Summary;
 use headwater::source::{Rejected, Source};
 use headwater_connectors::format::InputFormat;
-use headwater_connectors::{Console, CsvFile, JsonLines, SourceExt, TextFile};
+use headwater_connectors::{
+    Collect, Console, CsvFile, CsvSink, JsonLines, JsonLinesSink, SourceExt, TextFile,
+};
 
 use self::sensors::Reading;
 
@@ -80,6 +84,37 @@ fn limited<S: Source>(
     }
 }
 
+/// Adds up, as part of the topology, how many readings the rows stand for: the sum survives what the job does.
+pub fn added_up<T: Record>(
+    rows: &Stream<T>,
+    readings: impl for<'a> Fn(T::View<'a>) -> u64 + Clone + Send + Sync + 'static,
+) -> Collect<KeyedResult<u8, u64>> {
+    let account = Collect::new();
+    let sum = rows.key_by(|_| 0_u8).aggregate(|a| a.sum(readings));
+    sum.output_mode(OutputMode::Append).name("account").sink("account-sum", account.clone());
+    account
+}
+
+/// Everything that was read must have gone somewhere. `made` is how many there must be, if that is known.
+///
+/// # Errors
+/// It does not add up.
+pub fn account(summary: &Summary, made: Option<u64>, added_up: &Collect<KeyedResult<u8, u64>>) -> Result<()> {
+    let (read, late, rejected) = (summary.records_read(), summary.late(), summary.rejected());
+    let rows = added_up.take();
+    if rows.is_empty() && summary.had_ended {
+        return say(format_args!("{read} readings were accounted for when the job ended"));
+    }
+    let aggregated = rows.first().map_or(0, |row| row.value);
+    say(format_args!("{read} readings = {aggregated} aggregated + {late} late + {rejected} rejected"))?;
+    let made_by = if made.is_some() { "made" } else { "counted by the source" };
+    let made = made.unwrap_or(read);
+    if made == read && made == aggregated + late + rejected {
+        return say(format_args!("checked: {made} were {made_by}, none is missing, none counted twice"));
+    }
+    Err(Error::failed(format!("{made} readings were {made_by}, which does not add up: this is a defect")))
+}
+
 /// Where rejected records go when nobody asked for a file: the first ones of an epoch to standard error.
 #[must_use]
 pub fn complaints() -> Console {
@@ -106,10 +141,24 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A file beside another: `out/stats.csv` and `late.jsonl` give `out/stats.late.jsonl`.
+/// Where the rows of an example go: to the file `output`, or, with a state directory, to files in the folder
+/// `output`, which are exactly-once.
 #[must_use]
-pub fn beside(path: &Path, extension: &str) -> PathBuf {
-    path.with_extension(extension)
+pub fn rows_to(output: &Path, options: &Options) -> CsvSink {
+    match options.state {
+        Some(_) => CsvSink::folder(output),
+        None => CsvSink::new(output),
+    }
+}
+
+/// Where what is set aside goes: `out/stats.csv` and `late` give `out/stats.late.jsonl`; with a state
+/// directory, `out` and `late` give the folder `out/late`.
+#[must_use]
+pub fn aside_to(output: &Path, name: &str, options: &Options) -> JsonLinesSink {
+    match options.state {
+        Some(_) => JsonLinesSink::folder(output.join(name)),
+        None => JsonLinesSink::new(output.with_extension(format!("{name}.jsonl"))),
+    }
 }
 
 /// A number with two decimals.

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
-use examples::complaints;
+use examples::{complaints, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
-use headwater_connectors::{Console, CsvSink, SocketLines};
+use headwater_connectors::{Console, SocketLines};
 
 /// Counts the words that come from a socket.
 #[derive(Parser)]
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         count(&words, mode).sink("console", Console::table().descending("count").ascending("word"));
         if let Some(output) = output {
-            count(&words, OutputMode::Append).sink("file", CsvSink::new(output).header(false));
+            count(&words, OutputMode::Append).sink("file", rows_to(&output, &options).header(false));
         }
         cli::execute(flow.build()?, &options)?;
         Ok(())

@@ -13,17 +13,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::Parser;
 use examples::sensors::{Network, Reading};
-use examples::{beside, complaints, duration, readings_of, rounded, say};
+use examples::{account, added_up, aside_to, complaints, duration, readings_of, rounded, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Rejected;
-use headwater_connectors::{Console, CsvSink, Generator, HostMetrics, JsonLinesSink};
+use headwater_connectors::{Console, Generator, HostMetrics};
 
 /// Readings of sensors, aggregated per window.
 #[derive(Parser)]
@@ -37,8 +35,8 @@ struct Command {
     /// How long to watch this computer, such as 20s or 2m; until Ctrl-C unless given.
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "live")]
     duration: Option<Duration>,
-    /// A CSV file for the rows; late and rejected readings are put beside it.
-    #[arg(long, value_name = "FILE")]
+    /// A CSV file for the rows; late and rejected readings are put beside it. With --state a folder.
+    #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Length of a window: 1h for the made-up sensors, 1m for your own, 5s live unless given.
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -100,14 +98,9 @@ fn statistics(readings: &Stream<Reading>, window: Duration) -> (Stream<Row>, Str
     (rows, late)
 }
 
-/// The made-up network: as many partitions as gateways. Counts the lines that it makes.
-fn simulated(flow: &StreamBuilder, rate: f64, made: &Arc<AtomicU64>) -> (Stream<Reading>, Stream<Rejected>) {
-    let made = Arc::clone(made);
-    let lines = Generator::new(NETWORK.lines(), move |number| {
-        made.fetch_add(1, Relaxed);
-        NETWORK.line(number)
-    });
-    let lines = lines.partitions(4);
+/// The made-up network: as many partitions as gateways.
+fn simulated(flow: &StreamBuilder, rate: f64) -> (Stream<Reading>, Stream<Rejected>) {
+    let lines = Generator::new(NETWORK.lines(), |number| NETWORK.line(number)).partitions(4);
     let lines = if rate == 0.0 { lines } else { lines.rate(rate) };
     let (readings, rejected) = flow.source("gateways", lines).try_map(Reading::parse);
     (readings.name("parse"), rejected)
@@ -131,48 +124,30 @@ fn live(flow: &StreamBuilder, duration: Option<Duration>) -> (Stream<Reading>, S
     (readings, rejected)
 }
 
-/// Everything that was read must have gone somewhere.
-fn account(read: u64, made: Option<u64>, aggregated: u64, late: u64, rejected: u64) -> Result<()> {
-    say(format_args!("{read} readings = {aggregated} aggregated + {late} late + {rejected} rejected"))?;
-    let made_by = if made.is_some() { "made" } else { "counted by the source" };
-    let made = made.unwrap_or(read);
-    if made == read && made == aggregated + late + rejected {
-        return say(format_args!("checked: {made} were {made_by}, none is missing, none counted twice"));
-    }
-    Err(Error::failed(format!("{made} readings were {made_by}, which does not add up: this is a defect")))
-}
-
 fn main() -> ExitCode {
     cli::main(|| {
         let command = Command::parse();
         let flow = StreamBuilder::new("tour");
-        let made = Arc::new(AtomicU64::new(0));
         let is_simulated = command.input.is_none() && !command.live;
         let ((readings, rejected), usual_window) = match &command.input {
             Some(input) => (readings_of(&flow, input, command.rate)?, minutes(1)),
             None if command.live => (live(&flow, command.duration), secs(5)),
-            None => (simulated(&flow, command.rate.unwrap_or(50_000.0), &made), minutes(60)),
+            None => (simulated(&flow, command.rate.unwrap_or(50_000.0)), minutes(60)),
         };
         let (rows, late) = statistics(&readings, command.window.unwrap_or(usual_window));
 
-        let aggregated = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&aggregated);
-        let rows = rows.inspect(move |row| {
-            counter.fetch_add(row.readings, Relaxed);
-        });
+        let added_up = added_up(&rows, |row| row.readings);
         let table = Console::table().per_window().ascending("sensor").rows(command.rows);
         rows.sink("console", table);
         if let Some(output) = &command.output {
-            rows.sink("file", CsvSink::new(output));
-            late.sink("late", JsonLinesSink::new(beside(output, "late.jsonl")));
-            rejected.sink("rejected", JsonLinesSink::new(beside(output, "rejected.jsonl")));
+            rows.sink("file", rows_to(output, &command.options));
+            late.sink("late", aside_to(output, "late", &command.options));
+            rejected.sink("rejected", aside_to(output, "rejected", &command.options));
         } else if !is_simulated {
             rejected.sink("rejected", complaints());
         }
 
         let summary = cli::execute(flow.build()?, &command.options)?;
-        let made = is_simulated.then(|| made.load(Relaxed));
-        let aggregated = aggregated.load(Relaxed);
-        account(summary.records_read(), made, aggregated, summary.late(), summary.rejected())
+        account(&summary, is_simulated.then(|| NETWORK.lines()), &added_up)
     })
 }

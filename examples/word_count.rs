@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use examples::{bundled, complaints};
+use examples::{bundled, complaints, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
-use headwater_connectors::{Console, CsvSink, TextFile};
+use headwater_connectors::{Console, TextFile};
 
 /// Counts the words of text files.
 #[derive(Parser)]
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
         if let Some(output) = output {
             let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-            count(&words).sink("file", CsvSink::new(output).header(false));
+            count(&words).sink("file", rows_to(&output, &options).header(false));
         }
         cli::execute(flow.build()?, &options)?;
         Ok(())

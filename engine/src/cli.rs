@@ -126,6 +126,12 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     progress.finish();
     let summary = running.wait()?;
     progress.sum_up(&summary);
+    if summary.had_ended && !options.quiet {
+        let _ = writeln!(
+            anstream::stderr(),
+            "{name} had ended before, nothing was left to do; --no-resume begins at the beginning"
+        );
+    }
     if interrupts.load(SeqCst) > 0 {
         let _ = match options.state {
             Some(_) => writeln!(

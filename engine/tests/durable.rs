@@ -139,7 +139,7 @@ fn a_job_that_has_ended_has_nothing_left_to_do() {
     let again = run(&rows, &numbers, config(&directory));
     assert_eq!((first.records_read(), again.records_read()), (20_000, 20_000));
     assert_eq!(first.rows_written(), again.rows_written());
-    assert!(again.epoch > first.epoch);
+    assert!(again.epoch > first.epoch && again.had_ended && !first.had_ended);
     rows.check(20_000);
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Assembled {
     pub(crate) meters: Meters,
     /// The last epoch of an earlier run.
     pub(crate) before: Epoch,
+    /// The earlier run had come to the end of its input.
+    pub(crate) had_ended: bool,
 }
 
 /// Counts of the instances of each node.
@@ -48,6 +50,8 @@ pub(crate) struct Beginning {
     pub(crate) is_durable: bool,
     /// The last epoch of an earlier run; 0 when there is none.
     pub(crate) epoch: Epoch,
+    /// The earlier run had come to the end of its input.
+    pub(crate) had_ended: bool,
     /// What that epoch says about each node, by name.
     pub(crate) nodes: HashMap<String, Arc<Restored>>,
     /// The store that follows the epochs.
@@ -133,7 +137,7 @@ pub(crate) fn assemble(
     assembly.connect();
     let slots = assembly.instances()?;
     let Assembly { board, meters, .. } = assembly;
-    Ok(Assembled { slots, board, meters, before: beginning.epoch })
+    Ok(Assembled { slots, board, meters, before: beginning.epoch, had_ended: beginning.had_ended })
 }
 
 impl Assembly<'_> {

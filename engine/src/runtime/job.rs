@@ -113,6 +113,7 @@ impl Job {
                 let before: CommitNote = decode_record("the job", &committed.payload)?;
                 note.check(&before)?;
                 beginning.epoch = committed.epoch;
+                beginning.had_ended = before.finished;
                 beginning.nodes = nodes(&recovery, committed.epoch)?;
                 check_nodes(topology, &beginning.nodes)?;
                 failpoint::pass("recover.nodes");

@@ -40,6 +40,7 @@ pub(crate) struct Control {
     finished: (Mutex<bool>, Condvar),
     epoch: AtomicU64,
     restarts: AtomicU64,
+    had_ended: AtomicBool,
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,6 +101,8 @@ pub struct Report {
     pub epoch: u64,
     /// How often the topology was started again after a failure.
     pub restarts: u64,
+    /// A run before this one had come to the end of the input: there was nothing left to do.
+    pub had_ended: bool,
 }
 
 impl Report {
@@ -186,12 +189,14 @@ impl Topology {
             finished: (Mutex::new(false), Condvar::new()),
             epoch: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            had_ended: AtomicBool::new(false),
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // The first assembly happens here, so that what cannot start is the caller's error.
         let first = prepare(&self, &config, &clock)?;
         guard(&control.meters).clone_from(&first.assembled.meters);
         control.epoch.store(first.assembled.before.0, SeqCst);
+        control.had_ended.store(first.assembled.had_ended, SeqCst);
         let resumed = first.assembled.before;
         let shared = Arc::clone(&control);
         let thread =
@@ -313,7 +318,12 @@ fn report(shape: &Shape, control: &Control) -> Report {
             rejection: meters.iter().find_map(|meter| meter.rejection()).map(str::to_owned),
         })
         .collect();
-    Report { nodes, epoch: control.epoch.load(SeqCst), restarts: control.restarts.load(SeqCst) }
+    Report {
+        nodes,
+        epoch: control.epoch.load(SeqCst),
+        restarts: control.restarts.load(SeqCst),
+        had_ended: control.had_ended.load(SeqCst),
+    }
 }
 
 /// What an attempt needs.
