@@ -171,14 +171,16 @@ impl SourceReader<Event, u64> for Reader {
         let now_ms = out.clock().monotonic_ms();
         let began_ms = *self.began_ms.get_or_insert(now_ms);
         let end = self.shape.records_of(self.partition);
-        let due = self.began + (1 + now_ms.saturating_sub(began_ms)) * self.shape.pace;
+        let allowed = self.began + (1 + now_ms.saturating_sub(began_ms)) * self.shape.pace;
+        // Less than a batch, so that an epoch may find one half filled.
+        let due = allowed.min(self.next + 1 + mix(self.next) % 60);
         while self.next < end.min(due) && !out.is_full() {
             out.push(self.shape.event(self.partition, self.next).view())?;
             self.next += 1;
         }
         Ok(if self.next == end {
             Poll::Finished
-        } else if self.next < due {
+        } else if self.next < allowed {
             Poll::More
         } else {
             Poll::Idle
