@@ -39,7 +39,7 @@ const POINT_LIMIT: Duration = Duration::from_millis(220);
 /// What a second instance must say.
 const IN_USE: &str = "is in use by another run: stop that run, or configure another directory";
 
-pub struct Cycle<'a> {
+pub(crate) struct Cycle<'a> {
     home: PathBuf,
     shape: Shape,
     random: Random,
@@ -53,14 +53,14 @@ pub struct Cycle<'a> {
 }
 
 impl<'a> Cycle<'a> {
-    pub fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
+    pub(crate) fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
         let (shape, random) = (Shape::draw(seed, cycle), Random::new(seed, 2 * cycle + 1));
         let home = home.to_owned();
         Cycle { home, shape, random, tally, violations: Vec::new(), committed: 0, storm: 0, trace }
     }
 
     /// Runs the job to its end with at most so many kills; returns what was wrong.
-    pub fn run(mut self, kills_max: u64) -> std::io::Result<Vec<String>> {
+    pub(crate) fn run(mut self, kills_max: u64) -> std::io::Result<Vec<String>> {
         // Remains of an earlier test would be found as output.
         if self.home.exists() {
             fs::remove_dir_all(&self.home)?;
