@@ -100,7 +100,10 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     let place = options.state.as_deref().unwrap_or(Path::new("")).display();
     if let (Some(epoch), false) = (running.resumed(), options.quiet) {
         let read = running.report().records_read();
-        let _ = writeln!(anstream::stderr(), "{name}: going on behind epoch {epoch} in {place}, {read} read before");
+        let _ = writeln!(
+            anstream::stderr(),
+            "{name}: going on behind epoch {epoch} in {place}, {read} read before"
+        );
     }
     let stopper = running.stopper();
     let interrupts = Arc::new(AtomicU32::new(0));
@@ -112,10 +115,7 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
             std::process::exit(130);
         }
         with_clear_terminal(|| {
-            let _ = writeln!(
-                anstream::stderr(),
-                "stopping; press Ctrl-C again to abort"
-            );
+            let _ = writeln!(anstream::stderr(), "stopping; press Ctrl-C again to abort");
         });
         stopper.stop();
     });

@@ -54,13 +54,15 @@ pub struct EngineConfig {
     /// Longest that a partly filled batch waits while there is other work, in milliseconds. Without
     /// other work it does not wait.
     pub batch_age_max_ms: u64,
-    /// What a channel between two instances may hold.
+    /// What a channel between two instances may hold, within its share of `state_bytes_max`.
     pub channel: ChannelLimits,
     /// Time between two epochs, in milliseconds.
     pub epoch_interval_ms: u64,
-    /// Memory for keyed state: hot tables, block cache and memtables together, in bytes.
+    /// Memory for all that grows with the data, in bytes: hot tables, partial results in front of
+    /// exchanges, channels, block cache and memtables. State beyond it goes to the disk.
     pub state_bytes_max: usize,
-    /// Most distinct keys that an instance combines before it sends them on.
+    /// Most distinct keys that an instance combines before it sends them on, within its share of
+    /// `state_bytes_max`.
     pub combined_keys_max: usize,
     /// Number of key groups; fixed for the life of a state directory.
     pub key_groups: KeyGroup,
@@ -104,7 +106,7 @@ impl EngineConfig {
         EngineConfig { epoch_interval_ms: interval.as_millis() as u64, ..self }
     }
 
-    /// Memory for keyed state, in bytes.
+    /// Memory for all that grows with the data, in bytes.
     #[must_use]
     pub fn state_bytes_max(self, bytes: usize) -> Self {
         EngineConfig { state_bytes_max: bytes, ..self }
@@ -136,6 +138,12 @@ impl EngineConfig {
     #[must_use]
     pub fn state_dir(self, directory: impl Into<PathBuf>) -> Self {
         EngineConfig { state_dir: Some(directory.into()), ..self }
+    }
+
+    /// Where state larger than memory goes when nothing survives.
+    #[must_use]
+    pub fn spill_dir(self, directory: impl Into<PathBuf>) -> Self {
+        EngineConfig { spill_dir: Some(directory.into()), ..self }
     }
 
     /// What happens when a stage fails.

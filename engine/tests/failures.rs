@@ -14,7 +14,7 @@ use headwater::batch::Batch;
 use headwater::config::RestartStrategy;
 use headwater::prelude::*;
 use headwater::runtime::{Activity, RunningTopology};
-use headwater::sink::{Cut, Delivery, Staged, Sink, SinkWriter, Subtask};
+use headwater::sink::{Cut, Delivery, Sink, SinkWriter, Staged, Subtask};
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 use headwater::testing::{Simulation, TestDriver};
 use headwater::time::Epoch;
@@ -323,7 +323,7 @@ fn every_strategy_restarts_until_the_run_succeeds() {
 #[cfg(feature = "rocksdb")]
 #[test]
 fn a_restart_begins_with_empty_state_also_on_disk() {
-    let state_dir = std::env::temp_dir().join(format!("headwater-restart-{}", std::process::id()));
+    let spill_dir = std::env::temp_dir().join(format!("headwater-restart-{}", std::process::id()));
     let (flow, out) = (StreamBuilder::new("job"), Collect::new());
     flow.source("cable", Flaky { count: 60_000, ..Flaky::new(2) })
         .key_by(|n| n % 20_000)
@@ -331,10 +331,10 @@ fn a_restart_begins_with_empty_state_also_on_disk() {
         .output_mode(OutputMode::Append)
         .sink("out", out.clone());
     let restart = RestartStrategy::FixedDelay { attempts_max: 2, delay_ms: 0 };
-    let config = two().restart(restart).state_bytes_max(1 << 20).state_dir(&state_dir);
+    let config = two().restart(restart).state_bytes_max(1 << 20).spill_dir(&spill_dir);
     let summary = flow.build().unwrap().run(config).unwrap();
-    assert!(state_dir.exists(), "nothing was spilled");
-    std::fs::remove_dir_all(&state_dir).unwrap();
+    assert!(spill_dir.exists(), "nothing was spilled");
+    std::fs::remove_dir_all(&spill_dir).unwrap();
     let counts = out.take();
     assert_eq!((summary.restarts, counts.len()), (2, 20_000));
     assert!(counts.iter().all(|count| count.value == 6));

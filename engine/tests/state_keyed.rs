@@ -244,6 +244,36 @@ proptest! {
     }
 }
 
+/// Large enough for a table to be divided, and for its pieces to grow, to let go and to be given up.
+fn large_tables<K: TestKey>(backend: Option<Box<dyn StateBackend>>, share_bytes: usize) {
+    let keys = |range: std::ops::Range<u16>| range.map(K::from_number).collect::<Vec<_>>();
+    let mut both = Both::<K>::new(backend, share_bytes);
+    for round in 0..3 {
+        for (namespace, start) in (0..20).map(|batch| (i64::from(batch % 4 / 3), batch * 1000)) {
+            both.add(namespace, &keys(start..start + 1000), u64::from(start) + round);
+            both.report_changed();
+            both.state.maintain().unwrap();
+        }
+        both.remove(0, &keys(500..6500));
+        both.remove(1, &keys(500..600));
+        both.scan(0, 777);
+        both.check_contents();
+    }
+    both.drain(0, 777, &keys(300..9300));
+    both.scan(0, 5000);
+    both.drain(1, 5000, &[]);
+    both.run(&[]);
+}
+
+#[test]
+fn large_tables_survive_any_share() {
+    for share_bytes in [0, 100_000, 400_000, 1 << 20, 2 << 20, usize::MAX] {
+        large_tables::<u64>(memory(), share_bytes);
+        large_tables::<String>(memory(), share_bytes);
+    }
+    large_tables::<String>(None, 0);
+}
+
 /// Adds one to `count` keys in batches of 1000, as an operator would.
 fn fill(state: &mut KeyedState<u64, u64>, count: u64, mut after_batch: impl FnMut(&KeyedState<u64, u64>)) {
     for start in (0..count).step_by(1000) {
@@ -280,6 +310,36 @@ fn a_million_keys_stay_within_a_small_share() {
     {}
     assert_eq!((rows, sum), (1_000_000, 499_999_500_000));
     assert!(state.is_empty());
+}
+
+#[test]
+fn memory_stays_within_the_share_through_growth_and_drain() {
+    let share_bytes = 2 << 20;
+    let mut state = KeyedState::<String, (u64, String)>::new(memory(), share_bytes, 128);
+    let key = |number: u64| format!("a key that does not fit the table {number:020}");
+    for namespace in 0..4 {
+        for batch in 0..40 {
+            let keys: Vec<String> = (batch * 500..batch * 500 + 1000).map(key).collect();
+            let hashed: Vec<_> = keys.iter().map(|key| (String::hash(key), key.as_str())).collect();
+            state.load(namespace, &hashed).unwrap();
+            for (hash, key) in hashed {
+                let value = state.entry(namespace, hash, key, || (0, "on the heap, too".repeat(3)));
+                value.0 += 1;
+            }
+            state.maintain().unwrap();
+            assert!(!state.over_budget(), "{} bytes", state.memory_bytes());
+        }
+        if namespace % 2 == 1 {
+            let (mut drain, mut rows, mut sum) = (state.drain(namespace - 1).unwrap(), 0, 0);
+            let add = |_, _: &_, value: (u64, String)| (rows, sum) = (rows + 1, sum + value.0);
+            let mut add = add;
+            while drain.next_chunk(&mut state, 1000, &mut add).unwrap() {
+                assert!(state.memory_bytes() <= share_bytes);
+            }
+            assert_eq!((rows, sum), (20_500, 40_000));
+        }
+    }
+    assert_eq!(state.len(), 2 * 20_500);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use headwater::batch::Batch;
 use headwater::prelude::*;
-use headwater::sink::{Cut, Staged, Sink, SinkWriter, Subtask};
+use headwater::sink::{Cut, Sink, SinkWriter, Staged, Subtask};
 use headwater::testing::{Simulation, TestDriver, TestInput, TestOutput, TestRun};
 use headwater::time::Epoch;
 use headwater_connectors::{Collect, Generator, MemorySource};

@@ -7,9 +7,9 @@ use headwater::batch::{Batch, Record};
 use headwater::sink::{OutputMode, Sink, SinkParallelism, SinkWriter, Subtask};
 use headwater::{Error, Result};
 
-use crate::format::{encode_csv_header, encode_csv_row};
 use super::layout::{Layout, Place, Roll};
 use super::output::{FileOutput, two_phases};
+use crate::format::{encode_csv_header, encode_csv_row};
 
 /// Writes rows to a file, one line of comma-separated cells per row; a name that ends in `.gz`
 /// compresses it.

@@ -87,7 +87,10 @@ impl FileOutput {
     pub(crate) fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         if self.complete.is_some() {
             let name = self.layout.folder.join(self.layout.file_name(Epoch(0)));
-            return Err(Error::failed(format!("{}: is complete; nothing can be added to it", name.display())));
+            return Err(Error::failed(format!(
+                "{}: is complete; nothing can be added to it",
+                name.display()
+            )));
         }
         encode(&mut self.rows);
         if self.rows.len() as u64 > failpoint::limit("HEADWATER_KEPT_BYTES", KEPT_BYTES_MAX) {
@@ -335,7 +338,8 @@ fn part_of(folder: &Path, name: &str) -> PathBuf {
 /// Opens an unfinished file in which everything in front of `offset` must be there.
 fn open_part(part: &Path, offset: u64) -> Result<File> {
     let failed = |error| Error::io(part, error);
-    let file = OpenOptions::new().write(true).create(offset == 0).truncate(false).open(part).map_err(failed)?;
+    let file =
+        OpenOptions::new().write(true).create(offset == 0).truncate(false).open(part).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if length < offset {
         return Err(Error::failed(format!(

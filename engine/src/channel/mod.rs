@@ -21,7 +21,7 @@ use crate::message::Message;
 
 pub(crate) use self::input_gate::{Arrival, InputGate};
 pub(crate) use self::router::{KeyExtractor, Partitioning, Router, RouterLimits};
-pub(crate) use self::work::{WorkReceiver, WorkSender, work_queue};
+pub(crate) use self::work::{WorkSender, work_queue};
 
 /// Wakes the stage instance on the other side of a channel; shared by all channels of an instance.
 pub(crate) type InstanceWaker = Arc<AtomicWaker>;

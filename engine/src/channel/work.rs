@@ -22,7 +22,9 @@ impl<T> WorkSender<T> {
     /// # Errors
     /// The queue is full or the other side is gone.
     pub(crate) fn try_send(&self, work: T) -> Result<()> {
-        self.0.try_send(work).map_err(|refused| Error::failed(format!("no work can be handed over: {refused}")))
+        self.0
+            .try_send(work)
+            .map_err(|refused| Error::failed(format!("no work can be handed over: {refused}")))
     }
 }
 

@@ -154,7 +154,8 @@ impl<T: Record> EventTime<T> {
     fn settle(&mut self, context: &Context) {
         for PartitionTime { partition, newest } in std::mem::take(&mut self.before) {
             let names = &context.partition_names;
-            let index = if partition.is_empty() { Some(0) } else { names.iter().position(|n| *n == partition) };
+            let index =
+                if partition.is_empty() { Some(0) } else { names.iter().position(|n| *n == partition) };
             if let Some(index) = index {
                 *self.newest(index) = Some(newest);
             }
@@ -165,8 +166,8 @@ impl<T: Record> EventTime<T> {
     fn keep(&mut self, context: &mut Context) -> Result<()> {
         let name = |index: usize| context.partition_names.get(index).cloned().unwrap_or_default();
         let known = self.newest.iter().enumerate();
-        let partitions =
-            known.filter_map(|(index, newest)| Some(PartitionTime { partition: name(index), newest: (*newest)? }));
+        let partitions = known
+            .filter_map(|(index, newest)| Some(PartitionTime { partition: name(index), newest: (*newest)? }));
         let state = EventTimeState { reached: self.reached, partitions: partitions.collect() };
         context.journal.record(EntryKind::Operator, &self.name, &state)
     }

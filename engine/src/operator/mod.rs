@@ -64,7 +64,10 @@ impl Context {
 
     /// The context of an instance behind an exchange.
     pub(crate) fn new(clock: Arc<dyn Clock>, journal: Journal) -> Self {
-        Context { partitions: vec![PartitionStatus::Active], ..Context::of_source(clock, Vec::new(), journal) }
+        Context {
+            partitions: vec![PartitionStatus::Active],
+            ..Context::of_source(clock, Vec::new(), journal)
+        }
     }
 }
 

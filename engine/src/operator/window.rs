@@ -8,8 +8,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::batch::{Batch, BatchBuilder, Either, Key, KeyHash, Record};
-use crate::error::{Error, Result};
 use crate::epoch::EntryKind;
+use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::operator::combine::{Combined, KeyReader, WindowRule};
 use crate::operator::keep::{NamespaceRows, keep_state, namespaces, resume_state};

@@ -17,8 +17,6 @@ pub(crate) struct Complete {
     pub(crate) entries: Vec<Entry>,
     /// The input has ended, and nothing is left to do.
     pub(crate) is_last: bool,
-    /// The run ends here, to go on another time.
-    pub(crate) is_halt: bool,
 }
 
 /// The epochs of one attempt.
@@ -40,11 +38,7 @@ pub(crate) struct Epochs {
 
 impl Epochs {
     /// Epochs behind `before`, the last one of an earlier run.
-    pub(crate) fn new(
-        board: Arc<EpochBoard>,
-        Epoch(before): Epoch,
-        store: Option<Arc<StoreHome>>,
-    ) -> Self {
+    pub(crate) fn new(board: Arc<EpochBoard>, Epoch(before): Epoch, store: Option<Arc<StoreHome>>) -> Self {
         Epochs {
             board,
             requested: before,
@@ -106,7 +100,6 @@ impl Epochs {
             epoch,
             entries: self.board.take_entries(epoch),
             is_last: self.last == Some(self.handed),
-            is_halt: self.halt == Some(self.handed),
         })
     }
 

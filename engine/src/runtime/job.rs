@@ -20,7 +20,9 @@ use crate::failpoint;
 use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
-use crate::wal::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Record as LogRecord, RecordKind, Recovery};
+use crate::wal::{
+    EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Record as LogRecord, RecordKind, Recovery,
+};
 
 /// What the commit of an epoch says about the job.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
@@ -81,7 +83,7 @@ impl Job {
         std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
         let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
         let store = StoreThread::of_directory(directory, config)?;
-        Job::open_in(topology, config, storage, store)
+        Job::open_in(topology, config, storage, LogLimits::default(), store)
     }
 
     /// Opens the job whose log is in `storage` and whose state store is behind `store`.
@@ -92,10 +94,10 @@ impl Job {
         topology: &Topology,
         config: &EngineConfig,
         storage: Arc<dyn Storage>,
+        mut limits: LogLimits,
         store: StoreThread,
     ) -> Result<Self> {
         let id = JobId(u128::from(hash_bytes(topology.name().as_bytes())));
-        let mut limits = LogLimits::default();
         limits.segment_bytes = failpoint::limit("HEADWATER_SEGMENT_BYTES", limits.segment_bytes);
         let (log, recovery) = EpochLog::open(storage, id, limits)?;
         failpoint::pass("recover.log");
@@ -119,8 +121,7 @@ impl Job {
             }
         }
         beginning.store = Some(store.home());
-        let has_state =
-            topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
+        let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
         Ok(Job { beginning, log: DurableLog { log, store, note, has_state } })
     }
 }
@@ -137,7 +138,10 @@ pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
         return Ok(());
     }
     let Some(_lock) = storage.try_lock(LOCK_PATH).map_err(failed)? else {
-        return Err(Error::failed(format!("{}: is in use by another run; stop that run", directory.display())));
+        return Err(Error::failed(format!(
+            "{}: is in use by another run; stop that run",
+            directory.display()
+        )));
     };
     // The log last: state without its log is cleared by the next run, a log without its state is not.
     StoreThread::of_directory(directory, &EngineConfig::default())?.clear()?;

@@ -29,5 +29,8 @@ mod supervisor;
 pub use self::actor::Activity;
 pub(crate) use self::assembly::{Assembled, Beginning, assemble};
 pub(crate) use self::epochs::Epochs;
+pub(crate) use self::job::Job;
 pub use self::job::discard;
+pub(crate) use self::log_thread::Durable;
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
+pub(crate) use self::store_thread::{StoreHome, StoreThread};

@@ -65,12 +65,11 @@ impl Control {
         self.stopping.store(true, SeqCst);
         self.stop_signal.1.notify_all();
         drop(waiting);
-        if self.is_durable
-            && let Some(coordinator) = &*guard(&self.coordinator)
-        {
-            coordinator.do_send(Halt);
-        } else if let Some(supervisor) = &*guard(&self.supervisor) {
-            supervisor.do_send(Drain);
+        // Without an address the attempt has not begun; it looks at `stopping` when it has.
+        if self.is_durable {
+            guard(&self.coordinator).iter().for_each(|coordinator| coordinator.do_send(Halt));
+        } else {
+            guard(&self.supervisor).iter().for_each(|supervisor| supervisor.do_send(Drain));
         }
     }
 }

@@ -15,11 +15,22 @@ pub(crate) struct StateHome {
     store: Arc<Mutex<Store>>,
 }
 
-/// Parts of the memory, as divisors: for the store's block cache and memtables, for partial results in front
-/// of exchanges, and for what is in channels. The hot tables have the rest.
+/// Parts of the memory, as divisors. The hot tables have what is left.
+///
+/// For the store's block cache and memtables.
 pub(super) const STORE_PART: usize = 4;
+
+/// For partial results in front of exchanges: half for the tables, half for their rows when they are sent.
 const COMBINE_PART: usize = 16;
+
+/// For what is in channels.
 const CHANNEL_PART: usize = 16;
+
+/// For what nothing accounts for: memory that is free but not given back, most of it after compactions of
+/// the store, and batches being made. Measured: it hardly grows with the budget.
+const UNSEEN_PART: usize = 16;
+const UNSEEN_BYTES: usize = 8 << 20;
+const UNSEEN_PART_MIN: usize = 4;
 
 /// Least that a channel holds: smaller batches cost more than the rows in them.
 const CHANNEL_BYTES_MIN: usize = 64 << 10;
@@ -30,14 +41,19 @@ pub(crate) fn channel_limits(config: &EngineConfig, count: usize) -> ChannelLimi
     ChannelLimits { bytes_max: config.channel.bytes_max.min(share.max(CHANNEL_BYTES_MIN)), ..config.channel }
 }
 
+/// Memory of all hot tables.
+fn hot_bytes(all: usize) -> usize {
+    let unseen = (all / UNSEEN_PART + UNSEEN_BYTES).min(all / UNSEEN_PART_MIN);
+    all - all / STORE_PART - all / COMBINE_PART - all / CHANNEL_PART - unseen
+}
+
 impl StateHome {
     /// A home for `instances` stateful instances.
     pub(crate) fn new(config: &EngineConfig, instances: usize) -> Self {
         let (all, instances) = (config.state_bytes_max, instances.max(1));
-        let hot = all - all / STORE_PART - all / COMBINE_PART - all / CHANNEL_PART;
         StateHome {
-            share_bytes: hot / instances,
-            combine_bytes: all / COMBINE_PART / instances,
+            share_bytes: hot_bytes(all) / instances,
+            combine_bytes: all / COMBINE_PART / 2 / instances,
             store: Arc::new(Mutex::new(Store::new(config))),
         }
     }
@@ -151,5 +167,29 @@ impl Store {
 
     fn table(&mut self, operator: &str) -> Result<Box<dyn StateBackend>> {
         Ok(Box::new(crate::state::MemoryBackend::new(operator)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_has_its_share_and_room_for_a_batch() {
+        let bytes = |state_bytes_max, count| {
+            channel_limits(&EngineConfig { state_bytes_max, ..EngineConfig::default() }, count).bytes_max
+        };
+        let most = ChannelLimits::default().bytes_max;
+        assert_eq!(bytes(512 << 20, 8), most);
+        assert_eq!(bytes(64 << 20, 16), 256 << 10);
+        assert_eq!(bytes(1 << 20, 16), CHANNEL_BYTES_MIN);
+        assert_eq!(bytes(512 << 20, 0), most);
+    }
+
+    #[test]
+    fn the_hot_tables_have_the_largest_part() {
+        for all in [1 << 20, 64 << 20, 1 << 30] {
+            assert!(hot_bytes(all) > all / 4 && hot_bytes(all) < all * 5 / 8, "{all}");
+        }
     }
 }

@@ -91,6 +91,16 @@ impl StoreHome {
         }
     }
 
+    /// Asks for an epoch for the store as soon as one can be.
+    pub(crate) fn press(&self) {
+        self.is_pressed.store(true, SeqCst);
+    }
+
+    /// The last epoch for which keyed state was asked.
+    pub(crate) fn asked_epoch(&self) -> u64 {
+        self.asked.load(SeqCst)
+    }
+
     /// The table of an operator, as of the epoch that the store is at.
     pub(crate) fn table(self: &Arc<Self>, operator: &str) -> Box<dyn StateBackend> {
         Box::new(Table { operator: operator.to_owned(), home: Arc::clone(self), opened: None })

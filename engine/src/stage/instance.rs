@@ -45,13 +45,18 @@ impl<T: Record> OperatorInstance<T> {
             self.pass(epoch)?;
             return Ok(Progress::Ran);
         }
-        Ok(if self.frame.is_over() { Progress::Done } else { Progress::Idle { retry_ms: TIMER_MS } })
+        Ok(Progress::Idle { retry_ms: TIMER_MS })
     }
 }
 
 impl<T: Record> StageInstance for OperatorInstance<T> {
     fn step(&mut self) -> Result<Progress> {
         let committed = self.frame.commit()?;
+        // The input has ended everywhere, or the run is to go on another time: what came in behind the last
+        // epoch counts for nothing.
+        if self.frame.is_over() {
+            return Ok(Progress::Done);
+        }
         // Nothing is taken in while something waits to go out: that is the backpressure.
         if !self.frame.flush()? {
             return Ok(Progress::Blocked);

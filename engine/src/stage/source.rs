@@ -74,7 +74,13 @@ pub(crate) struct SourceInstance<S: Source> {
 }
 
 impl<S: Source> SourceInstance<S> {
-    pub(crate) fn new(parts: SourceParts<S>) -> Self {
+    pub(crate) fn new(mut parts: SourceParts<S>) -> Self {
+        // Known before the first epoch asks where the partitions stand.
+        for (name, status) in parts.context.partition_names.iter().zip(&mut parts.context.partitions) {
+            if parts.positions.get(name).is_some_and(|before| before.finished) {
+                *status = PartitionStatus::Finished;
+            }
+        }
         SourceInstance {
             readers: parts.context.partition_names.iter().map(|_| None).collect(),
             turn: VecDeque::new(),
@@ -97,11 +103,10 @@ impl<S: Source> SourceInstance<S> {
             let index = self.unopened;
             self.unopened += 1;
             let partition = &self.parts.context.partition_names[index];
-            let before = self.parts.positions.get(partition);
-            if before.is_some_and(|before| before.finished) {
-                self.parts.context.partitions[index] = PartitionStatus::Finished;
+            if self.parts.context.partitions[index] == PartitionStatus::Finished {
                 continue;
             }
+            let before = self.parts.positions.get(partition);
             let position = match before.filter(|before| !before.position.is_empty()) {
                 Some(before) => Some(decode_record(&self.parts.name, &before.position)?),
                 None => None,
@@ -261,17 +266,19 @@ impl<S: Source> SourceInstance<S> {
     }
 
     /// The input has ended, and everything is sent: takes part in epochs until the last is durable.
-    fn attend(&mut self) -> Progress {
+    fn attend(&mut self) {
         if !std::mem::replace(&mut self.said, true) {
             self.parts.frame.end();
         }
-        if self.parts.frame.is_over() { Progress::Done } else { Progress::Idle { retry_ms: RETRY_MS.1 } }
     }
 }
 
 impl<S: Source> StageInstance for SourceInstance<S> {
     fn step(&mut self) -> Result<Progress> {
         let committed = self.parts.frame.commit()?;
+        if self.parts.frame.is_over() {
+            return Ok(Progress::Done);
+        }
         if !self.parts.frame.flush()? {
             return Ok(Progress::Blocked);
         }
@@ -288,7 +295,8 @@ impl<S: Source> StageInstance for SourceInstance<S> {
             return Ok(Progress::Ran);
         }
         if self.ended {
-            return Ok(self.attend());
+            self.attend();
+            return Ok(Progress::Idle { retry_ms: RETRY_MS.1 });
         }
         if self.stopping {
             return self.end();

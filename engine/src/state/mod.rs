@@ -28,8 +28,8 @@ use std::fmt;
 pub use self::budget::{MemoryBudget, Reservation};
 pub use self::changes::{Change, Changes, read_changes};
 pub use self::envelope::Envelope;
-pub(crate) use self::keyed::{Follower, mean_heap_bytes};
 pub use self::keyed::{Drain, KeyedState, Scan};
+pub(crate) use self::keyed::{Follower, mean_heap_bytes};
 pub use self::layout::{state_key, state_prefix};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]

@@ -295,7 +295,8 @@ impl<T: Record> Stream<T> {
         Stream::new(self.port.then::<T>(node, Partitioning::Forward, move |wiring| {
             let next = downstream::<T>(wiring, 0)?;
             let (name, meter) = (wiring.name(), wiring.meter());
-            let mut event_time = EventTime::new(name.clone(), Arc::clone(&reader) as _, watermarks, meter, next);
+            let mut event_time =
+                EventTime::new(name.clone(), Arc::clone(&reader) as _, watermarks, meter, next);
             if let (Some(mut own), Some(restored)) = (kept(wiring)?, wiring.restored()) {
                 let all = restored.records(&name, EntryKind::Operator, 0, 0)?;
                 event_time.resume_from(all, own.records.pop().filter(|_| own.same));

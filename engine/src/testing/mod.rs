@@ -3,14 +3,20 @@
 //! 1. `clock`: `ManualClock`
 //! 2. `driver`: `TestDriver`: send records, move time, look at outputs
 //! 3. `simulation`: `Simulation`: a seeded scheduler and a virtual clock
-//! 4. `parts`: the sources and sinks that both use
+//! 4. `crashes`: the same simulation with a disk that loses power
+//! 5. `ledger`: [`Ledger`], a sink that stands outside and remembers what it was shown
+//! 6. `parts`: the sources and sinks that all use
 
 mod clock;
+mod crashes;
 mod driver;
+mod ledger;
 mod parts;
 mod simulation;
 
 pub use self::clock::ManualClock;
+pub use self::crashes::CrashReport;
 pub use self::driver::{TestDriver, TestInput, TestOutput, TestRun};
+pub use self::ledger::Ledger;
 pub use self::parts::{commit_epoch, poll_source};
 pub use self::simulation::{Simulation, Trace};

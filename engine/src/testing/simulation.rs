@@ -8,7 +8,7 @@ use super::clock::ManualClock;
 use crate::batch::{hash_combine, hash_u64};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
-use crate::runtime::{Assembled, Beginning, Epochs, assemble};
+use crate::runtime::{Assembled, Beginning, Durable, Epochs, assemble};
 use crate::stage::Progress;
 use crate::time::Clock;
 use crate::topology::Topology;
@@ -35,8 +35,8 @@ use crate::topology::Topology;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    seed: u64,
-    steps_max: u64,
+    pub(super) seed: u64,
+    pub(super) steps_max: u64,
 }
 
 /// What a simulated run did, as a number: equal for equal seeds.
@@ -50,12 +50,15 @@ pub struct Trace {
     pub hash: u64,
 }
 
-struct Run {
+/// One life of a simulated run.
+pub(super) struct Run {
     assembled: Assembled,
     live: Vec<usize>,
     clock: ManualClock,
     state: u64,
     epochs: Epochs,
+    /// Makes epochs durable.
+    log: Option<Box<dyn Durable>>,
     idle_streak: usize,
     trace: Trace,
 }
@@ -86,16 +89,9 @@ impl Simulation {
     pub fn run(&self, topology: &Topology, config: &EngineConfig) -> Result<Trace> {
         let clock = ManualClock::new();
         let assembled = assemble(topology, config, Arc::new(clock.clone()), &Beginning::default())?;
-        let mut run = Run {
-            live: (0..assembled.slots.len()).collect(),
-            epochs: Epochs::new(Arc::clone(&assembled.board), assembled.before, None),
-            assembled,
-            clock,
-            state: hash_u64(self.seed),
-            idle_streak: 0,
-            trace: Trace { steps: 0, epochs: 0, hash: 0 },
-        };
-        while !run.live.is_empty() {
+        let epochs = Epochs::new(Arc::clone(&assembled.board), assembled.before, None);
+        let mut run = Run::new(assembled, epochs, None, clock, hash_u64(self.seed));
+        while !run.is_finished() {
             if run.trace.steps >= self.steps_max {
                 return Err(Error::failed(format!(
                     "seed {}: not finished after {} steps; live: {}",
@@ -111,23 +107,41 @@ impl Simulation {
 }
 
 impl Run {
-    /// The next number of the seed's sequence (splitmix64).
-    fn draw(&mut self, below: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        hash_u64(self.state) % below
+    pub(super) fn new(
+        assembled: Assembled,
+        epochs: Epochs,
+        log: Option<Box<dyn Durable>>,
+        clock: ManualClock,
+        state: u64,
+    ) -> Self {
+        let live = (0..assembled.slots.len()).collect();
+        let trace = Trace { steps: 0, epochs: 0, hash: 0 };
+        Run { live, assembled, epochs, log, clock, state, idle_streak: 0, trace }
     }
 
-    fn labels(&self) -> String {
+    pub(super) fn is_finished(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    pub(super) fn trace(&self) -> Trace {
+        self.trace
+    }
+
+    fn draw(&mut self, below: u64) -> u64 {
+        draw(&mut self.state, below)
+    }
+
+    pub(super) fn labels(&self) -> String {
         let labels: Vec<_> =
             self.live.iter().map(|index| self.assembled.slots[*index].label.as_str()).collect();
         labels.join(", ")
     }
 
-    fn step(&mut self) -> Result<()> {
+    pub(super) fn step(&mut self) -> Result<()> {
         match self.draw(64) {
             0 => drop(self.epochs.start(self.clock.monotonic_ms())),
             // Whoever makes epochs durable takes its time as well.
-            1..8 => self.commit_epoch(),
+            1..8 => self.commit_epoch()?,
             _ => {}
         }
         let at = self.draw(self.live.len() as u64) as usize;
@@ -161,12 +175,23 @@ impl Run {
     }
 
     /// The next complete epoch becomes durable; behind the end of all input there is one more.
-    fn commit_epoch(&mut self) {
+    fn commit_epoch(&mut self) -> Result<()> {
         if let Some(complete) = self.epochs.complete() {
+            let epoch = complete.epoch;
+            if let Some(log) = &mut self.log {
+                log.commit(complete)?;
+            }
             self.trace.epochs += 1;
-            self.epochs.commit(complete.epoch);
+            self.epochs.commit(epoch);
         } else if self.epochs.is_urgent() {
             self.epochs.start(self.clock.monotonic_ms());
         }
+        Ok(())
     }
+}
+
+/// The next number of a seed's sequence (splitmix64).
+pub(super) fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash_u64(*state) % below
 }

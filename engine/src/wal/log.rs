@@ -255,7 +255,9 @@ impl EpochLog {
             self.flush()?;
         }
         let end = self.current.offset + self.buffer.len() as u64;
-        if end > self.current.start && end + bytes as u64 > self.limits.segment_bytes {
+        let is_over = end > self.current.start && end + bytes as u64 > self.limits.segment_bytes;
+        // A next segment that was begun may have a header on the disk: nothing behind it would count here.
+        if is_over || self.spare.is_some() {
             self.rotate()?;
         }
         Ok(())
@@ -287,9 +289,9 @@ impl EpochLog {
         };
         let mut bytes = header.encode().to_vec();
         bytes.extend(self.base(number, self.next, self.next));
-        if let Err(error) = file.set_len(0).and_then(|()| file.write_at(0, &bytes)) {
-            self.spare = Some((number, file));
-            if is_full(&error) {
+        if let Err(error) = file.write_at(0, &bytes) {
+            if is_full(&error) && file.set_len(0).is_ok() {
+                self.spare = Some((number, file));
                 return Err(self.explain("written", &error));
             }
             return Err(self.lose(format!("a segment cannot be written: {error}")));
@@ -366,8 +368,7 @@ impl EpochLog {
     /// A newer generation creates the next segment before it reads this one. If there is none now, it will
     /// read what was just made durable.
     pub(super) fn check_not_succeeded(&mut self) -> Result<()> {
-        let next = self.spare.as_ref().map_or(self.current.number, |spare| spare.0) + 1;
-        let successor = self.storage.exists(&segment_path(next));
+        let successor = self.storage.exists(&segment_path(self.current.number + 1));
         let own = self.storage.exists(&segment_path(self.current.number));
         match (successor, own) {
             (Ok(false), Ok(true)) => Ok(()),

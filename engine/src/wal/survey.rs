@@ -151,11 +151,6 @@ impl Survey {
         let mut before = 0;
         for (index, (header, limit)) in counting.iter().enumerate() {
             let path = segment_path(header.number);
-            if let Some(end) = self.end.as_ref().filter(|end| end.lsn != header.first) {
-                let reason = format!("the records {} to {} before it are missing", end.lsn, header.first);
-                self.end = Some(End { path, offset: 0, lsn: end.lsn, ending: Ending::Damaged(reason) });
-                return Ok(());
-            }
             let mut reader = SegmentReader::open(storage, header.number)?;
             let mut segment = Segment {
                 header: **header,
@@ -241,8 +236,9 @@ impl Survey {
         let Some(job) = self.job else { return Ok(()) };
         let last = self.segments.last().map_or(0, |segment| segment.header.number);
         for number in headless.iter().filter(|number| **number > last) {
-            if !self.is_damaged() && tail::was_in_use(&mut SegmentReader::open(storage, *number)?, job)? {
-                let lsn = self.end.as_ref().map_or(Lsn(1), |end| end.lsn);
+            let lsn = self.end.as_ref().map_or(Lsn(1), |end| end.lsn);
+            let mut reader = SegmentReader::open(storage, *number)?;
+            if !self.is_damaged() && tail::was_in_use(&mut reader, job, lsn)? {
                 let ending = Ending::Damaged("the header of the segment is not valid".to_owned());
                 self.end = Some(End { lsn, path: segment_path(*number), offset: 0, ending });
             }
@@ -268,7 +264,7 @@ fn ending(reader: &mut SegmentReader<'_>, job: JobId, scanned: &ScanEnd, is_last
         Why::Limit => Ending::Clean,
         Why::Nonsense(reason) => Ending::Damaged(reason.to_owned()),
         Why::Invalid if !is_last => {
-            Ending::Damaged("a record is not valid, and a later segment follows".to_owned())
+            Ending::Damaged("a record is missing or not valid, and a later segment follows".to_owned())
         }
         Why::Invalid => {
             let tail = tail::judge(reader, job, scanned.offset, scanned.lsn)?;

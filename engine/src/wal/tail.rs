@@ -39,10 +39,15 @@ pub(super) fn judge(reader: &mut SegmentReader<'_>, job: JobId, offset: u64, exp
 }
 
 /// True when a segment without a valid header was in use: records in it were written after its header was
-/// durable. Before that, no record in it takes another one of it for durable.
-pub(super) fn was_in_use(reader: &mut SegmentReader<'_>, job: JobId) -> Result<bool> {
+/// durable. Before that, no record in it takes another one of it for durable. `end` is where the segments
+/// before it end: what it copies of them is in front of that, and what is its own begins there.
+pub(super) fn was_in_use(reader: &mut SegmentReader<'_>, job: JobId, end: Lsn) -> Result<bool> {
     let (mut lowest, mut durable_max) = (Lsn(u64::MAX), Lsn(0));
-    let found = search(reader, job, SEGMENT_HEADER_BYTES as u64, Lsn(0), &mut |lsn, durable| {
+    // Only numbers that can stand here are looked at: much of what is kept looks like a record at some place,
+    // and a segment that a crash left half copied must not be taken for a damaged one.
+    let copied_max = reader.file_bytes / RECORD_BYTES_MIN as u64;
+    let from = Lsn(end.0.saturating_sub(copied_max).max(1));
+    let found = search(reader, job, SEGMENT_HEADER_BYTES as u64, from, &mut |lsn, durable| {
         lowest = lowest.min(lsn);
         durable_max = durable_max.max(durable);
         durable_max > lowest
@@ -70,10 +75,7 @@ fn search(
     let span = reader.file_bytes.saturating_sub(offset);
     let mut budget = span.saturating_mul(CHECKS_MAX).saturating_add(RECORD_BYTES_MAX as u64);
     // A real record is not further in number than in place.
-    let highest = match lowest {
-        Lsn(0) => Lsn(u64::MAX),
-        Lsn(lowest) => Lsn(lowest.saturating_add(span / RECORD_BYTES_MIN as u64)),
-    };
+    let highest = Lsn(lowest.0.saturating_add(2 * (reader.file_bytes / RECORD_BYTES_MIN as u64)));
     let mut step = offset;
     while step < reader.file_bytes {
         let count = STEP_BYTES.min((reader.file_bytes - step) as usize);

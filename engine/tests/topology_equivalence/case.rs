@@ -163,6 +163,7 @@ fn config(random: &mut Random) -> EngineConfig {
     config.channel.rows_max = random.pick(&[1, 3, 64, 16 << 10]);
     config.channel.bytes_max = random.pick(&[1, 1000, 4 << 20]);
     config.combined_keys_max = random.pick(&[1, 2, 30, 1 << 17]);
+    config.state_bytes_max = random.pick(&[1 << 20, 512 << 20]);
     config.epoch_interval_ms = random.pick(&[1, 5, 200]);
     config.key_groups = random.pick(&[4, 7, 128]);
     config

@@ -2,7 +2,7 @@
 
 use headwater::prelude::*;
 use headwater::source::Rejected;
-use headwater::testing::{Simulation, TestDriver, Trace};
+use headwater::testing::{CrashReport, Ledger, Simulation, TestDriver, Trace};
 use headwater_connectors::{Collect, MemorySource};
 
 use crate::case::{Case, Event, EventView};
@@ -32,7 +32,7 @@ pub(crate) struct Results {
 /// Runs the topology on threads.
 pub(crate) fn on_threads(case: &Case) -> Results {
     let flow = StreamBuilder::new("threads");
-    let take = topology(&flow, case);
+    let take = topology(&flow, case, Outside::No);
     flow.build().unwrap().run(case.config.clone()).unwrap();
     take()
 }
@@ -40,16 +40,25 @@ pub(crate) fn on_threads(case: &Case) -> Results {
 /// Runs the topology in a simulation.
 pub(crate) fn simulated(case: &Case) -> (Results, Trace) {
     let flow = StreamBuilder::new("simulation");
-    let take = topology(&flow, case);
+    let take = topology(&flow, case, Outside::No);
     let simulation = Simulation::new(case.seed).steps_max(5_000_000);
     let trace = simulation.run(&flow.build().unwrap(), &case.config).unwrap();
     (take(), trace)
 }
 
+/// Runs the topology in a simulation in which the machine loses power up to `crashes` times.
+pub(crate) fn crashed(case: &Case, crashes: u64) -> (Results, CrashReport) {
+    let flow = StreamBuilder::new("crashes");
+    let take = topology(&flow, case, Outside::Yes);
+    let simulation = Simulation::new(case.seed).steps_max(5_000_000);
+    let report = simulation.run_with_crashes(&flow.build().unwrap(), &case.config, crashes).unwrap();
+    (take(), report)
+}
+
 /// Runs the topology in a test driver.
 pub(crate) fn driven(case: &Case) -> Results {
     let driver = TestDriver::with_config(case.config.clone());
-    let take = topology(driver.builder(), case);
+    let take = topology(driver.builder(), case, Outside::No);
     let mut run = driver.start().unwrap();
     run.settle().unwrap();
     assert!(run.is_finished(), "the run has settled before its end");
@@ -87,14 +96,30 @@ pub(crate) fn fold(value: &mut (u64, u64), event: EventView<'_>) {
     value.1 = value.1.wrapping_mul(31).wrapping_add(part);
 }
 
-fn collected<T: Record>(stream: &Stream<T>, name: &str) -> impl FnOnce() -> Vec<T> + use<T> {
-    let rows = Collect::new();
-    stream.sink(name, rows.clone());
-    move || rows.take()
+/// Where the rows go: into the run's own memory, or out of reach of its crashes.
+#[derive(Clone, Copy)]
+enum Outside {
+    No,
+    Yes,
+}
+
+fn collected<T: Record>(stream: &Stream<T>, name: &str, outside: Outside) -> Box<dyn FnOnce() -> Vec<T>> {
+    match outside {
+        Outside::No => {
+            let rows = Collect::new();
+            stream.sink(name, rows.clone());
+            Box::new(move || rows.take())
+        }
+        Outside::Yes => {
+            let rows = Ledger::new();
+            stream.sink(name, rows.clone());
+            Box::new(move || rows.take().unwrap())
+        }
+    }
 }
 
 /// Says the topology; gives what takes its results after the run.
-fn topology(flow: &StreamBuilder, case: &Case) -> impl FnOnce() -> Results + use<> {
+fn topology(flow: &StreamBuilder, case: &Case, outside: Outside) -> impl FnOnce() -> Results + use<> {
     let watermarks = Watermarks::bounded(ms(case.disorder_ms as u64));
     let tumbling = Window::tumbling(ms(case.tumbling_ms as u64)).offset(ms(case.offset_ms as u64));
     let sliding = Window::sliding(ms(case.size_ms as u64), ms(case.slide_ms as u64));
@@ -126,20 +151,20 @@ fn topology(flow: &StreamBuilder, case: &Case) -> impl FnOnce() -> Results + use
         .window(tumbling)
         .aggregate_or_late(|a| (a.count(), a.sum(|e| e.amount)));
 
-    let tumbling = collected(&per_window, "tumbling");
-    let tumbling_late = collected(&late, "tumbling-late");
-    let sliding = collected(&overlapping, "sliding");
-    let sliding_late = collected(&overlapping_late, "sliding-late");
-    let second = collected(&second, "second");
-    let second_late = collected(&second_late, "second-late");
-    let counts = collected(&by_key.count().output_mode(OutputMode::Append), "counts");
-    let changes = collected(&by_key.count(), "changes");
-    let whole = collected(&by_key.count().output_mode(OutputMode::Complete), "whole");
-    let greatest = collected(&by_key.reduce(greater).output_mode(OutputMode::Append), "greatest");
-    let folded = collected(&by_key.fold((0, 0), fold).output_mode(OutputMode::Append), "folded");
-    let united = collected(&united, "united");
-    let united_late = collected(&united_late, "united-late");
-    let refused = collected(&refused, "refused");
+    let tumbling = collected(&per_window, "tumbling", outside);
+    let tumbling_late = collected(&late, "tumbling-late", outside);
+    let sliding = collected(&overlapping, "sliding", outside);
+    let sliding_late = collected(&overlapping_late, "sliding-late", outside);
+    let second = collected(&second, "second", outside);
+    let second_late = collected(&second_late, "second-late", outside);
+    let counts = collected(&by_key.count().output_mode(OutputMode::Append), "counts", outside);
+    let changes = collected(&by_key.count(), "changes", outside);
+    let whole = collected(&by_key.count().output_mode(OutputMode::Complete), "whole", outside);
+    let greatest = collected(&by_key.reduce(greater).output_mode(OutputMode::Append), "greatest", outside);
+    let folded = collected(&by_key.fold((0, 0), fold).output_mode(OutputMode::Append), "folded", outside);
+    let united = collected(&united, "united", outside);
+    let united_late = collected(&united_late, "united-late", outside);
+    let refused = collected(&refused, "refused", outside);
     move || Results {
         tumbling: tumbling(),
         tumbling_late: tumbling_late(),

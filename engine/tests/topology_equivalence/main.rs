@@ -14,6 +14,8 @@ mod model;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use headwater::testing::CrashReport;
+
 use self::case::Case;
 
 /// Every n-th seed also runs on threads.
@@ -21,6 +23,9 @@ const THREADS_EVERY: u64 = 20;
 
 /// Every n-th seed is simulated twice.
 const TWICE_EVERY: u64 = 10;
+
+/// Most crashes of one seed.
+const CRASHES_MAX: u64 = 6;
 
 fn check_seeds(seeds: Range<u64>) {
     for seed in seeds {
@@ -73,6 +78,49 @@ fn all_drivers_agree_with_loops_over_the_records_first_half() {
 #[test]
 fn all_drivers_agree_with_loops_over_the_records_second_half() {
     check_seeds(500..1000);
+}
+
+/// Every sink is exactly-once: after any number of crashes the rows are those of loops over the records.
+fn check_crashes(seeds: Range<u64>) {
+    let mut total = CrashReport::default();
+    for seed in seeds {
+        let case = Case::new(seed);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let (results, report) = flow::crashed(&case, CRASHES_MAX);
+            model::check(&case, &results);
+            if seed.is_multiple_of(TWICE_EVERY) {
+                let (again, report_again) = flow::crashed(&case, CRASHES_MAX);
+                assert_eq!(report, report_again, "the same seed took another way");
+                assert!(results == again, "the same seed gave other rows, or in another order");
+            }
+            report
+        }));
+        match outcome {
+            Ok(report) => {
+                total.crashes += report.crashes;
+                total.crashes_in_recovery += report.crashes_in_recovery;
+                total.resumed += report.resumed;
+                total.epochs += report.epochs;
+                total.store_epochs += report.store_epochs;
+            }
+            Err(panic) => {
+                eprintln!("seed {seed}: parallelism {}, {:#?}", case.config.parallelism, Brief(&case));
+                resume_unwind(panic);
+            }
+        }
+    }
+    eprintln!("{total:?}");
+    assert!(total.resumed > 0 && total.crashes_in_recovery > 0 && total.store_epochs > 0, "{total:?}");
+}
+
+#[test]
+fn every_row_counts_once_whatever_crashes() {
+    check_crashes(0..500);
+}
+
+#[test]
+fn every_row_counts_once_whatever_crashes_second_half() {
+    check_crashes(500..1000);
 }
 
 #[cfg(feature = "rocksdb")]

@@ -24,7 +24,8 @@ use rkyv::{Place, Portable};
 pub use self::codec::{DecodeError, Decoder, Encoder};
 pub use self::either::Either;
 pub use self::key::{
-    Field, GROUPS_DEFAULT, Key, KeyGroup, KeyHash, group_of, groups_of, hash_bytes, hash_combine, hash_u64, subtask_of,
+    Field, GROUPS_DEFAULT, Key, KeyGroup, KeyHash, group_of, groups_of, hash_bytes, hash_combine, hash_u64,
+    subtask_of,
 };
 pub use self::list::List;
 pub use self::schema::{FieldType, Schema};

@@ -196,9 +196,10 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// for it.
     pub(super) fn may_evict(&self) -> bool {
         let Some(durable) = &self.durable else { return true };
-        let (entries, held) = self.tables.iter().fold((0, 0), |(entries, held), table| {
-            (entries + table.entries, held + table.held)
-        });
+        let (entries, held) = self
+            .tables
+            .iter()
+            .fold((0, 0), |(entries, held), table| (entries + table.entries, held + table.held));
         if self.memory_bytes() / entries.max(1) * held > self.share_bytes / HELD_SHARE {
             durable.follower.is_pressed.store(true, SeqCst);
         }
@@ -277,7 +278,8 @@ impl<K: Key, V> Table<K, V> {
         for hash in hashes {
             let piece = self.piece_of(hash);
             // NOTE: it may have been removed since it changed; of two keys with one hash both are listed.
-            let unlogged = self.pieces[piece].find_mut(hash, |entry| entry.hash == hash && entry.has(UNLOGGED));
+            let unlogged =
+                self.pieces[piece].find_mut(hash, |entry| entry.hash == hash && entry.has(UNLOGGED));
             if let Some(entry) = unlogged {
                 entry.flags &= !UNLOGGED;
                 self.logged.add(group_of(hash, groups));

@@ -106,19 +106,22 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let bytes_max = SPILL_BYTES.min(self.share_bytes / SPILL_SHARE);
         let filter_bytes = self.filter_bytes();
         let mut spill = Spill { bytes_max, filter_bytes, ..Spill::default() };
-        let mut granted = 0;
+        let mut bytes_used = self.memory_bytes();
         for position in 0..self.tables.len() {
             for piece in 0..self.tables[position].pieces.len() {
                 if !self.tables[position].is_tight(piece) {
                     continue;
                 }
                 let bytes = self.tables[position].pieces[piece].allocation_size();
-                if self.memory_bytes() + granted + 2 * bytes <= self.share_bytes {
-                    granted += bytes;
+                // It doubles, and is there twice while it is copied.
+                if bytes_used + 2 * bytes <= self.share_bytes {
+                    bytes_used += bytes;
                     continue;
                 }
+                let before = self.memory_bytes();
                 self.let_some_go(position, piece, &mut spill)?;
                 self.look_elsewhere(position, &mut spill)?;
+                bytes_used = (bytes_used + self.memory_bytes()).saturating_sub(before);
             }
         }
         self.squeeze(&mut spill)?;
@@ -131,7 +134,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let entries = &table.pieces[piece];
         let over = (entries.len() + table.room()).saturating_sub(entries.capacity());
         let leaving = first_to_leave(entries, over.max(entries.len().div_ceil(LEAVING_PART)));
-        let capacity = entries.capacity();
+        // Seven eighths of the buckets can be filled; removed entries may hide some of them.
+        let capacity = entries.capacity().max(entries.num_buckets() / 8 * 7);
         self.copy_without(position, piece, leaving, capacity, spill)
     }
 

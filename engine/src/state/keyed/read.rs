@@ -197,11 +197,11 @@ impl Scan {
         let mut rows = 0;
         if let Some(backend) = &mut state.backend {
             let mut reader = Reader {
-                    backend: &mut **backend,
-                    envelope: &state.envelope,
-                    table,
-                    durable: state.durable.as_deref(),
-                };
+                backend: &mut **backend,
+                envelope: &state.envelope,
+                table,
+                durable: state.durable.as_deref(),
+            };
             rows =
                 reader.read(&mut self.cursor, rows_max, &mut |hash, key, value| visit(hash, key, &value))?;
         }

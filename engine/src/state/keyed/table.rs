@@ -261,11 +261,11 @@ impl<K: Key, V> Table<K, V> {
 
     /// Looks at what a batch added, and divides a table that has become large.
     pub(super) fn measure(&mut self) {
+        let added = self.entries.saturating_sub(self.entries_before);
+        self.growth = added.max(self.growth - self.growth.div_ceil(8));
         if self.entries == self.entries_before {
             return;
         }
-        let added = self.entries.saturating_sub(self.entries_before);
-        self.growth = added.max(self.growth - self.growth.div_ceil(8));
         if let ([whole], true) = (&mut self.pieces[..], self.entries > ONE_PIECE_MAX) {
             let whole = std::mem::take(whole);
             let room = self.entries / PIECES * 5 / 4;
@@ -318,6 +318,9 @@ impl<K: Key, V> Table<K, V> {
     /// Memory that the table may take on top in the next batch: a piece that grows doubles, and is there
     /// twice while it is copied.
     pub(super) fn growth_bytes(&self) -> usize {
+        if self.growth == 0 {
+            return 0;
+        }
         let tight = (0..self.pieces.len()).filter(|piece| self.is_tight(*piece));
         let (mut sum, mut most) = (0, 0);
         for bytes in tight.map(|piece| self.pieces[piece].allocation_size()) {

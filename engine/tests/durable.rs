@@ -1,0 +1,241 @@
+//! Jobs with a state directory, on threads and on a real disk: they go on where they stopped.
+#![cfg(feature = "rocksdb")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers stand outside of test functions"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use headwater::config::RestartStrategy;
+use headwater::prelude::*;
+use headwater::runtime::{Summary, discard};
+use headwater::source::{Poll, Source, SourceOutput, SourceReader};
+use headwater::testing::Ledger;
+use tempfile::TempDir;
+
+/// Numbers of one partition, which may stop giving for a while or fail.
+#[derive(Clone)]
+struct Numbers {
+    count: u64,
+    /// Gives nothing behind this one until it is moved.
+    gate: Arc<AtomicU64>,
+    /// How often it still fails in the middle.
+    failures: Arc<AtomicU64>,
+}
+
+impl Numbers {
+    fn new(count: u64) -> Self {
+        Numbers { count, gate: Arc::new(AtomicU64::new(u64::MAX)), failures: Arc::default() }
+    }
+}
+
+struct NumbersReader {
+    numbers: Numbers,
+    next: u64,
+}
+
+impl Source for Numbers {
+    type Record = (i64, u64);
+    type Position = u64;
+
+    fn partitions(&self) -> Result<Vec<String>> {
+        Ok(vec!["even".to_owned(), "odd".to_owned()])
+    }
+
+    fn open(&self, partition: &str, position: Option<u64>) -> Result<Box<dyn SourceReader<(i64, u64), u64>>> {
+        let first = u64::from(partition == "odd");
+        Ok(Box::new(NumbersReader { numbers: self.clone(), next: position.unwrap_or(first) }))
+    }
+}
+
+impl SourceReader<(i64, u64), u64> for NumbersReader {
+    fn poll(&mut self, out: &mut SourceOutput<'_, (i64, u64)>) -> Result<Poll> {
+        let Numbers { count, gate, failures } = &self.numbers;
+        while self.next < *count && !out.is_full() {
+            if self.next >= gate.load(SeqCst) {
+                return Ok(Poll::Idle);
+            }
+            let due = self.next == count / 2
+                && failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            if due {
+                return Err(Error::failed("the cable is out"));
+            }
+            out.push((self.next as i64, self.next))?;
+            self.next += 2;
+        }
+        Ok(if self.next < *count { Poll::More } else { Poll::Finished })
+    }
+
+    fn position(&self) -> u64 {
+        self.next
+    }
+}
+
+/// Counts per window and key, and in all.
+#[derive(Clone)]
+struct Rows {
+    windows: Ledger<WindowResult<u64, (u64, u64)>>,
+    totals: Ledger<KeyedResult<u64, u64>>,
+}
+
+const KEYS: u64 = 97;
+const WINDOW_MS: u64 = 1_000;
+
+impl Rows {
+    fn new() -> Self {
+        Rows { windows: Ledger::new(), totals: Ledger::new() }
+    }
+
+    fn topology(&self, name: &str, numbers: &Numbers) -> Topology {
+        let flow = StreamBuilder::new(name);
+        let numbers = flow
+            .source("numbers", numbers.clone())
+            .event_time(|(at, _)| at, Watermarks::bounded(ms(10)).never_idle());
+        let by_key = numbers.key_by(|(_, n)| n % KEYS);
+        by_key
+            .window(Window::tumbling(ms(WINDOW_MS)))
+            .aggregate(|a| (a.count(), a.sum(|(_, n)| n)))
+            .sink("windows", self.windows.clone());
+        by_key.count().output_mode(OutputMode::Append).sink("totals", self.totals.clone());
+        flow.build().unwrap()
+    }
+
+    /// Compares with loops over the numbers.
+    fn check(&self, count: u64) {
+        let (mut windows, mut totals) = (BTreeMap::new(), BTreeMap::new());
+        for n in 0..count {
+            let window: &mut (u64, u64) = windows.entry((n / WINDOW_MS * WINDOW_MS, n % KEYS)).or_default();
+            *window = (window.0 + 1, window.1 + n);
+            *totals.entry(n % KEYS).or_default() += 1;
+        }
+        let rows = self.windows.take().unwrap();
+        let found: BTreeMap<_, _> =
+            rows.iter().map(|row| ((row.window_start as u64, row.key), row.value)).collect();
+        assert_eq!(found.len(), rows.len(), "a window of a key came twice");
+        assert_eq!(found, windows);
+        let rows = self.totals.take().unwrap();
+        let found: BTreeMap<u64, u64> = rows.iter().map(|row| (row.key, row.value)).collect();
+        assert_eq!((found.len(), &found), (rows.len(), &totals));
+    }
+}
+
+fn config(directory: &TempDir) -> EngineConfig {
+    EngineConfig::default().parallelism(2).epoch_interval(ms(1)).state_dir(directory.path().join("job"))
+}
+
+fn run(rows: &Rows, numbers: &Numbers, config: EngineConfig) -> Summary {
+    rows.topology("job", numbers).run(config).unwrap()
+}
+
+#[test]
+fn a_job_that_has_ended_has_nothing_left_to_do() {
+    let (directory, rows, numbers) = (TempDir::new().unwrap(), Rows::new(), Numbers::new(20_000));
+    let first = run(&rows, &numbers, config(&directory));
+    let again = run(&rows, &numbers, config(&directory));
+    assert_eq!((first.records_read(), again.records_read()), (20_000, 20_000));
+    assert_eq!(first.rows_written(), again.rows_written());
+    assert!(again.epoch > first.epoch);
+    rows.check(20_000);
+}
+
+#[test]
+fn a_job_that_was_stopped_goes_on_behind_its_last_epoch() {
+    let (directory, rows, numbers) = (TempDir::new().unwrap(), Rows::new(), Numbers::new(20_000));
+    let mut read = 0;
+    for gate in [3_000, 3_001, 15_500] {
+        numbers.gate.store(gate, SeqCst);
+        let running = rows.topology("job", &numbers).start(config(&directory)).unwrap();
+        assert_eq!(running.resumed().is_some(), read > 0);
+        while running.report().records_read() < gate {
+            std::thread::yield_now();
+        }
+        running.stop();
+        let summary = running.wait().unwrap();
+        assert!(summary.records_read() >= read);
+        read = summary.records_read();
+        assert_eq!(read, gate);
+    }
+    numbers.gate.store(u64::MAX, SeqCst);
+    assert_eq!(run(&rows, &numbers, config(&directory)).records_read(), 20_000);
+    rows.check(20_000);
+}
+
+#[test]
+fn a_job_that_fails_is_restarted_behind_its_last_epoch() {
+    let (directory, rows, numbers) = (TempDir::new().unwrap(), Rows::new(), Numbers::new(20_000));
+    numbers.failures.store(3, SeqCst);
+    let restart = RestartStrategy::FixedDelay { attempts_max: 3, delay_ms: 0 };
+    let summary = run(&rows, &numbers, config(&directory).restart(restart));
+    assert_eq!((summary.restarts, summary.records_read()), (3, 20_000));
+    rows.check(20_000);
+}
+
+#[test]
+fn parallelism_may_change_between_two_runs() {
+    let (directory, rows, numbers) = (TempDir::new().unwrap(), Rows::new(), Numbers::new(20_000));
+    for (parallelism, gate) in [(1, 2_000), (4, 9_000), (3, 14_000), (2, u64::MAX)] {
+        numbers.gate.store(gate, SeqCst);
+        let config = config(&directory).parallelism(parallelism);
+        let running = rows.topology("job", &numbers).start(config).unwrap();
+        if gate == u64::MAX {
+            running.wait().unwrap();
+        } else {
+            while running.report().records_read() < gate {
+                std::thread::yield_now();
+            }
+            running.stop();
+            running.wait().unwrap();
+        }
+    }
+    rows.check(20_000);
+}
+
+#[test]
+fn a_directory_has_one_run_at_a_time() {
+    let (directory, rows, numbers) = (TempDir::new().unwrap(), Rows::new(), Numbers::new(20_000));
+    numbers.gate.store(100, SeqCst);
+    let running = rows.topology("job", &numbers).start(config(&directory)).unwrap();
+    let error = rows.topology("job", &numbers).start(config(&directory)).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    let error = discard(directory.path().join("job")).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    running.stop();
+    running.wait().unwrap();
+}
+
+#[test]
+fn a_directory_of_another_job_is_refused() {
+    let (directory, rows, numbers) = (TempDir::new().unwrap(), Rows::new(), Numbers::new(1_000));
+    run(&rows, &numbers, config(&directory));
+    let refused = |topology: Topology, config: EngineConfig| topology.run(config).unwrap_err().to_string();
+
+    let error = refused(rows.topology("another", &numbers), config(&directory));
+    assert!(error.contains("job"), "{error}");
+
+    let mut groups = config(&directory);
+    groups.key_groups = 64;
+    let error = refused(rows.topology("job", &numbers), groups);
+    assert!(error.contains("64") && error.contains("128") && error.contains("fixed"), "{error}");
+
+    let flow = StreamBuilder::new("job");
+    flow.source("numbers", numbers.clone()).sink("windows", Ledger::new());
+    let error = refused(flow.build().unwrap(), config(&directory));
+    assert!(error.contains("`totals`") && error.contains("--no-resume"), "{error}");
+}
+
+#[test]
+fn a_job_that_is_discarded_begins_at_the_beginning() {
+    let (directory, numbers) = (TempDir::new().unwrap(), Numbers::new(5_000));
+    run(&Rows::new(), &numbers, config(&directory));
+    discard(directory.path().join("job")).unwrap();
+    let rows = Rows::new();
+    let running = rows.topology("job", &numbers).start(config(&directory)).unwrap();
+    assert_eq!(running.resumed(), None);
+    running.wait().unwrap();
+    rows.check(5_000);
+}
