@@ -4,12 +4,13 @@
 CARGO ?= cargo
 EVENTS ?= 5000000
 RUNS ?= 3
+KILLS ?= 5000
 
 # Cargo brings its own job server; flags meant for make would only confuse it and the C++ build below it.
 unexport MAKEFLAGS MFLAGS
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check examples
+.PHONY: help setup demo test torture bench check examples
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +23,10 @@ demo: setup ## run the tour: one job from source to plots, on bundled or generat
 
 test: setup ## run every test, doc-tests included
 	$(CARGO) test --release --workspace
+
+torture: setup ## kill a durable job again and again and check every row (KILLS=5000)
+	$(CARGO) build --release --workspace --bins --features failpoints
+	"$${CARGO_TARGET_DIR:-target}/release/torture" --kills $(KILLS)
 
 bench: setup ## compare with the hand-written limit and the peers (EVENTS=5000000 RUNS=3)
 	scripts/bench $(EVENTS) $(RUNS)

@@ -2,7 +2,7 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `HEADWATER_FAIL=NAME:K` | the process aborts when it passes the place NAME for the K-th time |
+//! | `HEADWATER_FAIL=NAME:K:MS` | the process aborts MS milliseconds after a thread came to NAME for the K-th time |
 //! | `HEADWATER_BUG=NAME` | the engine has a mistake, so that a test can show that it would find it |
 //! | `HEADWATER_SEGMENT_BYTES=N` | size of a segment of the epoch log |
 //! | `HEADWATER_KEPT_BYTES=N` | rows of an epoch that a file sink keeps with it |
@@ -68,12 +68,14 @@ pub const POINTS: &[&str] = &[
 #[cfg(feature = "failpoints")]
 mod armed {
     use std::io::Write;
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+    use std::time::Duration;
 
     struct Armed {
         name: String,
         left: AtomicU64,
+        wait_ms: u64,
     }
 
     fn variable(name: &str) -> Option<String> {
@@ -84,15 +86,20 @@ mod armed {
     pub fn pass(name: &str) {
         static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
         let armed = ARMED.get_or_init(|| {
-            let (name, count) = variable("HEADWATER_FAIL")?
-                .rsplit_once(':')
-                .map(|(name, count)| (name.to_owned(), count.parse().unwrap_or(1)))?;
-            Some(Armed { name, left: AtomicU64::new(count) })
+            let chosen = variable("HEADWATER_FAIL")?;
+            let mut parts = chosen.split(':');
+            let name = parts.next()?.to_owned();
+            let mut number = || parts.next().and_then(|part| part.parse().ok());
+            Some(Armed { name, left: AtomicU64::new(number().unwrap_or(1)), wait_ms: number().unwrap_or(0) })
         });
         let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else { return };
         if armed.left.fetch_sub(1, SeqCst) == 1 {
             // Somebody reads it, or nobody does: the process ends either way.
             let _ = writeln!(std::io::stderr(), "fail point {name}");
+            // This thread stands still, the others go on: what must not overtake it has the time to.
+            let never = Mutex::new(());
+            let waiting = never.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = Condvar::new().wait_timeout(waiting, Duration::from_millis(armed.wait_ms));
             std::process::abort();
         }
     }

@@ -315,6 +315,21 @@ fn metric_names_stand_in_one_list() {
 }
 
 #[test]
+fn fail_points_stand_in_one_list() {
+    let mut listed: Vec<_> = headwater::failpoint::POINTS.iter().map(|name| (*name).to_owned()).collect();
+    let mut passed = Vec::new();
+    for file in files("engine/src").iter().chain(&files("connectors/src")) {
+        for (_, line) in file.code() {
+            let names = line.split("failpoint::pass(\"").skip(1);
+            passed.extend(names.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
+    listed.sort();
+    passed.sort();
+    assert_eq!(listed, passed, "`failpoint::POINTS` is not what the sources pass, each once");
+}
+
+#[test]
 fn words_that_must_not_appear_do_not() {
     let mut broken = Vec::new();
     for folder in ["engine/src", "engine/derive/src", "connectors/src", "models/src"] {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::batch::{Batch, Record};
 use crate::epoch::EntryKind;
 use crate::error::Result;
-use crate::failpoint;
 use crate::operator::{Context, Next, Operator, PartitionStatus, forward};
 use crate::telemetry::Meter;
 use crate::time::{Epoch, TIME_MAX, Timestamp, Watermark, millis};
@@ -144,10 +143,6 @@ impl<T: Record> EventTime<T> {
         self.reached = own.as_ref().map_or(reached, |own| own.reached);
         let named = all.iter().flat_map(|state| &state.partitions).filter(|of| !of.partition.is_empty());
         self.before = named.cloned().collect();
-        if failpoint::bug("watermarks-lost") {
-            self.before.clear();
-            self.reached = i64::MIN;
-        }
         let unnamed = |states: &[EventTimeState]| {
             let times = states.iter().flat_map(|state| &state.partitions);
             times.filter(|of| of.partition.is_empty()).min_by_key(|of| of.newest).cloned()

@@ -312,7 +312,9 @@ impl<T: Record, K: Key, A: Aggregate<T>> WindowAggregate<T, K, A> {
     /// The store cannot be read.
     pub(crate) fn resume_from(&mut self, before: &[WindowState], same: bool) -> Result<()> {
         if let Some(watermark) = before.iter().map(|state| state.watermark).min() {
-            self.watermark = watermark;
+            if !failpoint::bug("watermark-lost") {
+                self.watermark = watermark;
+            }
             if !failpoint::bug("next-start-lost") {
                 self.next_start = before.iter().map(|state| state.next_start).max().unwrap_or(i64::MIN);
             }

@@ -44,7 +44,7 @@ impl Coordinator {
         while let Some(complete) = self.epochs.complete() {
             failpoint::pass("epoch.complete");
             if failpoint::bug("shown-early") {
-                self.epochs.commit(complete.epoch);
+                self.board.commit(complete.epoch, false);
             }
             match &self.thread {
                 Some(thread) => thread.commit(complete),

@@ -12,18 +12,18 @@ use super::oracle::Done;
 
 /// What a child has said.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Heard {
+pub(crate) struct Heard {
     /// The epoch that it goes on behind, what was read before, and how long that took.
-    pub ready: Option<(u64, u64, Duration)>,
+    pub(crate) ready: Option<(u64, u64, Duration)>,
     /// The newest epoch that it knows to be committed.
-    pub epoch: u64,
-    pub done: Option<Done>,
+    pub(crate) epoch: u64,
+    pub(crate) done: Option<Done>,
     closed: bool,
 }
 
 /// How a child came to its end.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// It said that it was done.
     Done(Done),
     Killed,
@@ -33,7 +33,7 @@ pub enum End {
     Failed(String),
 }
 
-pub struct Child {
+pub(crate) struct Child {
     process: std::process::Child,
     heard: Arc<(Mutex<Heard>, Condvar)>,
     errors: PathBuf,
@@ -42,7 +42,11 @@ pub struct Child {
 
 impl Child {
     /// Starts this binary as a child.
-    pub fn start(arguments: &[String], variables: &[(&str, String)], errors: &Path) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        arguments: &[String],
+        variables: &[(&str, String)],
+        errors: &Path,
+    ) -> std::io::Result<Self> {
         let started = now();
         let mut process = Command::new(std::env::current_exe()?)
             .arg("--job")
@@ -65,12 +69,12 @@ impl Child {
         Ok(Child { process, heard, errors: errors.to_owned(), killed: false })
     }
 
-    pub fn heard(&self) -> Heard {
+    pub(crate) fn heard(&self) -> Heard {
         *guard(&self.heard.0)
     }
 
     /// Waits until it has said something, has ended, or time is up; true if it has said it.
-    pub fn wait_for(&self, limit: Duration, said: impl Fn(&Heard) -> bool) -> bool {
+    pub(crate) fn wait_for(&self, limit: Duration, said: impl Fn(&Heard) -> bool) -> bool {
         let waited = self
             .heard
             .1
@@ -79,18 +83,18 @@ impl Child {
     }
 
     /// Waits for its end; true if it has ended.
-    pub fn wait_end(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_end(&self, limit: Duration) -> bool {
         self.wait_for(limit, |heard| heard.closed)
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.killed = true;
         // It may have ended already.
         let _ = self.process.kill();
     }
 
     /// Asks it to stop behind an epoch.
-    pub fn ask_to_stop(&mut self) {
+    pub(crate) fn ask_to_stop(&mut self) {
         if let Some(input) = &mut self.process.stdin {
             // It may have ended already.
             let _ = writeln!(input, "stop").and_then(|()| input.flush());
@@ -98,7 +102,7 @@ impl Child {
     }
 
     /// Sends a signal by its name.
-    pub fn signal(&self, name: &str) -> bool {
+    pub(crate) fn signal(&self, name: &str) -> bool {
         let process = self.process.id().to_string();
         Command::new("kill")
             .arg(format!("-{name}"))
@@ -108,7 +112,7 @@ impl Child {
     }
 
     /// How it ended, once it has.
-    pub fn end(mut self) -> (Heard, End) {
+    pub(crate) fn end(mut self) -> (Heard, End) {
         let status = self.process.wait();
         self.wait_end(Duration::from_secs(10));
         let heard = self.heard();
@@ -150,11 +154,11 @@ fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of processes lives in real time")]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of processes lives in real time")]
-pub fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

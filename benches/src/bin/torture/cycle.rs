@@ -20,8 +20,8 @@ enum Plan {
     Kill(Duration),
     /// Killed this long after its start, which is before it is ready.
     KillEarly(Duration),
-    /// By a fail point, if it is passed so often in time.
-    Point(&'static str, u64),
+    /// By a fail point, if it is passed so often in time, and so long after.
+    Point { name: &'static str, count: u64, wait_ms: u64 },
     /// Halted while a second instance tries to take over, then killed.
     Pause(Duration),
     /// Asked to stop.
@@ -34,12 +34,12 @@ enum Plan {
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a fail point is waited for behind *ready*.
-const POINT_LIMIT: Duration = Duration::from_millis(350);
+const POINT_LIMIT: Duration = Duration::from_millis(220);
 
 /// What a second instance must say.
 const IN_USE: &str = "is in use by another run: stop that run, or configure another directory";
 
-pub struct Cycle<'a> {
+pub(crate) struct Cycle<'a> {
     home: PathBuf,
     shape: Shape,
     random: Random,
@@ -53,14 +53,14 @@ pub struct Cycle<'a> {
 }
 
 impl<'a> Cycle<'a> {
-    pub fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
+    pub(crate) fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
         let (shape, random) = (Shape::draw(seed, cycle), Random::new(seed, 2 * cycle + 1));
         let home = home.to_owned();
         Cycle { home, shape, random, tally, violations: Vec::new(), committed: 0, storm: 0, trace }
     }
 
     /// Runs the job to its end with at most so many kills; returns what was wrong.
-    pub fn run(mut self, kills_max: u64) -> std::io::Result<Vec<String>> {
+    pub(crate) fn run(mut self, kills_max: u64) -> std::io::Result<Vec<String>> {
         // Remains of an earlier test would be found as output.
         if self.home.exists() {
             fs::remove_dir_all(&self.home)?;
@@ -102,22 +102,19 @@ impl<'a> Cycle<'a> {
             self.storm -= 1;
             let names: Vec<_> = POINTS.iter().copied().filter(|name| name.starts_with("recover")).collect();
             return if cfg!(feature = "failpoints") && random.below(2) == 0 {
-                Plan::Point(random.one_of(&names), 1 + random.below(2))
+                point(random, &names)
             } else {
                 Plan::KillEarly(Duration::from_micros(random.below(recovery_us)))
             };
         }
         let after = |random: &mut Random| {
-            let most = random.one_of(&[20, 60, 150, 300]);
+            let most = random.one_of(&[20, 60, 120, 240]);
             Duration::from_micros(random.below(most * 1_000))
         };
         match random.below(40) {
             0 => Plan::Pause(after(random)),
             1 | 2 => Plan::Stop(after(random)),
-            3..18 if cfg!(feature = "failpoints") => {
-                let most = random.one_of(&[1, 2, 6, 30]);
-                Plan::Point(random.one_of(POINTS), 1 + random.below(most))
-            }
+            3..18 if cfg!(feature = "failpoints") => point(random, POINTS),
             _ => Plan::Kill(after(random)),
         }
     }
@@ -148,8 +145,8 @@ impl<'a> Cycle<'a> {
             // What is left of the log at the end is to be as with any job.
             variables.clear();
         }
-        if let Plan::Point(name, count) = plan {
-            variables.push(("HEADWATER_FAIL", format!("{name}:{count}")));
+        if let Plan::Point { name, count, wait_ms } = plan {
+            variables.push(("HEADWATER_FAIL", format!("{name}:{count}:{wait_ms}")));
         }
         let mut child = Child::start(&arguments, &variables, &self.home.join("errors.txt"))?;
         match plan {
@@ -160,7 +157,7 @@ impl<'a> Cycle<'a> {
             Plan::Finish => {
                 child.wait_end(LIMIT);
             }
-            Plan::Point(..) => {
+            Plan::Point { .. } => {
                 if child.wait_for(LIMIT, |heard| heard.ready.is_some()) {
                     child.wait_end(POINT_LIMIT);
                 }
@@ -224,7 +221,7 @@ impl<'a> Cycle<'a> {
             }
         }
         self.committed = self.committed.max(heard.epoch);
-        if let Plan::Point(name, _) = plan {
+        if let Plan::Point { name, .. } = plan {
             self.tally.armed(name, matches!(end, End::Aborted));
         }
         match end {
@@ -263,4 +260,20 @@ impl<'a> Cycle<'a> {
             pause(Duration::from_millis(1));
         }
     }
+}
+
+/// One of these points, to be passed as often as it may well be.
+fn point(random: &mut Random, names: &[&'static str]) -> Plan {
+    let name = random.one_of(names);
+    let starts = |all: &[&str]| all.iter().any(|start| name.starts_with(start));
+    let most = if starts(&["recover.sink", "recover.file"]) {
+        3
+    } else if starts(&["recover", "store.a", "store.f", "epoch.last"]) {
+        1
+    } else if starts(&["truncate", "log.rotate", "publish", "file", "keep.store"]) {
+        random.one_of(&[1, 3, 12])
+    } else {
+        random.one_of(&[1, 2, 6, 30])
+    };
+    Plan::Point { name, count: 1 + random.below(most), wait_ms: random.one_of(&[0, 0, 20]) }
 }

@@ -7,9 +7,9 @@ use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 
 /// Numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
-pub fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -17,66 +17,66 @@ pub fn mix(number: u64) -> u64 {
 }
 
 impl Random {
-    pub fn new(seed: u64, of: u64) -> Self {
+    pub(crate) fn new(seed: u64, of: u64) -> Self {
         Random(mix(seed ^ mix(of)))
     }
 
     /// Below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(1);
         mix(self.0) % end.max(1)
     }
 
-    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize]
     }
 }
 
 /// What a cycle computes: the same for all runs of the cycle.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     #[arg(long, hide = true, default_value_t = 0)]
-    pub data_seed: u64,
+    pub(crate) data_seed: u64,
     #[arg(long, hide = true, default_value_t = 4)]
-    pub partitions: u64,
+    pub(crate) partitions: u64,
     /// Records of each partition.
     #[arg(long, hide = true, default_value_t = 20_000)]
-    pub records: u64,
+    pub(crate) records: u64,
     /// Keys of the folds, per partition: each key comes from one partition, so that order counts.
     #[arg(long, hide = true, default_value_t = 5_000)]
-    pub keys: u64,
+    pub(crate) keys: u64,
     #[arg(long, hide = true, default_value_t = 50)]
-    pub groups: u64,
+    pub(crate) groups: u64,
     #[arg(long, hide = true, default_value_t = 1_000)]
-    pub window_ms: i64,
+    pub(crate) window_ms: i64,
     #[arg(long, hide = true, default_value_t = 1_000)]
-    pub slide_ms: i64,
+    pub(crate) slide_ms: i64,
     #[arg(long, hide = true, default_value_t = 0)]
-    pub roll_ms: u64,
+    pub(crate) roll_ms: u64,
     /// Records of a partition per millisecond.
     #[arg(long, hide = true, default_value_t = 20)]
-    pub pace: u64,
+    pub(crate) pace: u64,
 }
 
 /// A record of the input.
 #[derive(Record, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub id: u64,
-    pub key: u64,
-    pub group: u64,
-    pub value: u64,
+pub(crate) struct Event {
+    pub(crate) id: u64,
+    pub(crate) key: u64,
+    pub(crate) group: u64,
+    pub(crate) value: u64,
     /// Nonzero for a record that may come too late: a sum of tokens says which ones are in it.
-    pub token: u64,
-    pub at: i64,
+    pub(crate) token: u64,
+    pub(crate) at: i64,
 }
 
 /// Records come at most this much behind the newest of their partition, but for those that are to be late.
-pub const DISORDER_MS: i64 = 250;
+pub(crate) const DISORDER_MS: i64 = 250;
 
 const STEP_MS: i64 = 2;
 
 impl Shape {
-    pub fn draw(seed: u64, cycle: u64) -> Self {
+    pub(crate) fn draw(seed: u64, cycle: u64) -> Self {
         let mut random = Random::new(seed, 2 * cycle);
         let (window_ms, slide_ms) = random.one_of(&[(1_000, 1_000), (2_000, 500), (500, 500)]);
         Shape {
@@ -92,7 +92,7 @@ impl Shape {
         }
     }
 
-    pub fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let Shape { data_seed, partitions, records, keys, groups, window_ms, slide_ms, roll_ms, pace } = self;
         vec![
             format!("--data-seed={data_seed}"),
@@ -108,11 +108,11 @@ impl Shape {
     }
 
     /// One partition has more records than the one before it.
-    pub fn records_of(&self, partition: u64) -> u64 {
+    pub(crate) fn records_of(&self, partition: u64) -> u64 {
         self.records + partition * 500
     }
 
-    pub fn event(&self, partition: u64, index: u64) -> Event {
+    pub(crate) fn event(&self, partition: u64, index: u64) -> Event {
         let id = partition << 32 | index;
         let random = mix(self.data_seed ^ mix(id));
         let part = |shift: u32| random >> shift & 0xffff;
@@ -130,7 +130,7 @@ impl Shape {
     }
 
     /// Partition by partition.
-    pub fn events(&self) -> impl Iterator<Item = Event> + use<> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> + use<> {
         let shape = *self;
         (0..shape.partitions).flat_map(move |partition| {
             (0..shape.records_of(partition)).map(move |index| shape.event(partition, index))
@@ -140,7 +140,7 @@ impl Shape {
 
 /// The events as a source whose position is an offset.
 #[derive(Clone, Copy, Debug)]
-pub struct Events(pub Shape);
+pub(crate) struct Events(pub(crate) Shape);
 
 struct Reader {
     shape: Shape,
@@ -171,14 +171,16 @@ impl SourceReader<Event, u64> for Reader {
         let now_ms = out.clock().monotonic_ms();
         let began_ms = *self.began_ms.get_or_insert(now_ms);
         let end = self.shape.records_of(self.partition);
-        let due = self.began + (1 + now_ms.saturating_sub(began_ms)) * self.shape.pace;
+        let allowed = self.began + (1 + now_ms.saturating_sub(began_ms)) * self.shape.pace;
+        // Less than a batch, so that an epoch may find one half filled.
+        let due = allowed.min(self.next + 1 + mix(self.next) % 60);
         while self.next < end.min(due) && !out.is_full() {
             out.push(self.shape.event(self.partition, self.next).view())?;
             self.next += 1;
         }
         Ok(if self.next == end {
             Poll::Finished
-        } else if self.next < due {
+        } else if self.next < allowed {
             Poll::More
         } else {
             Poll::Idle

@@ -12,33 +12,33 @@ use super::data::{DISORDER_MS, Event, Events, Shape};
 
 /// How one run goes about the job.
 #[derive(Args, Clone, Debug)]
-pub struct Run {
+pub(crate) struct Run {
     #[command(flatten)]
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// The job's directory and, beside it, its output.
     #[arg(long, hide = true, default_value = ".")]
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
     #[arg(long, hide = true, default_value_t = 2)]
-    pub parallelism: usize,
+    pub(crate) parallelism: usize,
     #[arg(long, hide = true, default_value_t = 20)]
-    pub epoch_ms: u64,
+    pub(crate) epoch_ms: u64,
     #[arg(long, hide = true, default_value_t = 1024)]
-    pub batch_rows: usize,
+    pub(crate) batch_rows: usize,
     #[arg(long, hide = true, default_value_t = 64)]
-    pub channel_messages: usize,
+    pub(crate) channel_messages: usize,
     #[arg(long, hide = true, default_value_t = 1 << 20)]
-    pub state_bytes: usize,
+    pub(crate) state_bytes: usize,
 }
 
 /// The folders below `out` that rows are shown in, and the files.
-pub const FOLDERS: &[&str] = &["rows", "windows", "late", "folds"];
-pub const FILES: &[&str] = &["samples.csv", "counts.csv"];
+pub(crate) const FOLDERS: &[&str] = &["rows", "windows", "late", "folds"];
+pub(crate) const FILES: &[&str] = &["samples.csv", "counts.csv"];
 
-pub fn state_of(home: &Path) -> PathBuf {
+pub(crate) fn state_of(home: &Path) -> PathBuf {
     home.join("state")
 }
 
-pub fn output_of(home: &Path) -> PathBuf {
+pub(crate) fn output_of(home: &Path) -> PathBuf {
     home.join("out")
 }
 
@@ -71,15 +71,15 @@ struct FoldRow {
 }
 
 /// A fold that knows the order of what it has seen.
-pub fn chain(before: u64, id: u64) -> u64 {
+pub(crate) fn chain(before: u64, id: u64) -> u64 {
     super::data::mix(before.rotate_left(7) ^ id)
 }
 
-pub fn is_row(id: u64) -> bool {
+pub(crate) fn is_row(id: u64) -> bool {
     id % 4 == 1
 }
 
-pub fn is_sample(id: u64) -> bool {
+pub(crate) fn is_sample(id: u64) -> bool {
     id % 16 == 3
 }
 
@@ -137,7 +137,7 @@ fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
 }
 
 /// Runs the job. What it says: `ready EPOCH READ`, `epoch N`, `done EPOCH READ LATE`.
-pub fn run(run: &Run) -> Result<()> {
+pub(crate) fn run(run: &Run) -> Result<()> {
     let mut config = EngineConfig::default()
         .parallelism(run.parallelism)
         .epoch_interval(Duration::from_millis(run.epoch_ms))

@@ -13,10 +13,10 @@ use super::job::{FILES, FOLDERS, chain, is_row, is_sample, output_of, state_of};
 
 /// What the job says about itself at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    pub epoch: u64,
-    pub read: u64,
-    pub late: u64,
+pub(crate) struct Done {
+    pub(crate) epoch: u64,
+    pub(crate) read: u64,
+    pub(crate) late: u64,
 }
 
 /// Most segments of the log that may be left at the end.
@@ -111,7 +111,7 @@ fn keyed<const N: usize>(check: &'static str, rows: &Rows, verdict: &mut Verdict
 }
 
 /// Everything that can be said about the output of a finished job.
-pub fn check(shape: &Shape, home: &Path, done: Done) -> Vec<String> {
+pub(crate) fn check(shape: &Shape, home: &Path, done: Done) -> Vec<String> {
     let mut verdict = Verdict::default();
     let out = output_of(home);
     let events: Vec<Event> = shape.events().collect();
@@ -260,7 +260,7 @@ fn check_files(home: &Path, done: Done, verdict: &mut Verdict) {
 }
 
 /// The last epoch in the log; nothing when there is no log yet. With `thorough` every record is read.
-pub fn log_epoch(home: &Path, thorough: bool) -> Result<Option<u64>, String> {
+pub(crate) fn log_epoch(home: &Path, thorough: bool) -> Result<Option<u64>, String> {
     if !state_of(home).join("wal").is_dir() {
         return Ok(None);
     }

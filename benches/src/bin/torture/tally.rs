@@ -4,50 +4,50 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[derive(Default)]
-pub struct Tally {
-    pub cycles: u64,
-    pub runs: u64,
-    pub kills: u64,
+pub(crate) struct Tally {
+    pub(crate) cycles: u64,
+    pub(crate) runs: u64,
+    pub(crate) kills: u64,
     /// Kills of runs that were not ready.
-    pub in_recovery: u64,
+    pub(crate) in_recovery: u64,
     /// Kills by fail points.
-    pub aborted: u64,
-    pub pauses: u64,
-    pub stops: u64,
-    pub recoveries: Vec<Duration>,
-    pub segments_max: usize,
-    pub files_max: usize,
-    pub looks: u64,
+    pub(crate) aborted: u64,
+    pub(crate) pauses: u64,
+    pub(crate) stops: u64,
+    pub(crate) recoveries: Vec<Duration>,
+    pub(crate) segments_max: usize,
+    pub(crate) files_max: usize,
+    pub(crate) looks: u64,
     /// How often each fail point was armed and hit.
     points: BTreeMap<&'static str, (u64, u64)>,
 }
 
 impl Tally {
-    pub fn cycle(&mut self, files: usize, looks: u64) {
+    pub(crate) fn cycle(&mut self, files: usize, looks: u64) {
         self.cycles += 1;
         self.files_max = self.files_max.max(files);
         self.looks += looks;
     }
 
-    pub fn armed(&mut self, name: &'static str, hit: bool) {
+    pub(crate) fn armed(&mut self, name: &'static str, hit: bool) {
         let (armed, hits) = self.points.entry(name).or_default();
         *armed += 1;
         *hits += u64::from(hit);
     }
 
-    pub fn killed(&mut self, was_ready: bool, aborted: bool) {
+    pub(crate) fn killed(&mut self, was_ready: bool, aborted: bool) {
         self.kills += 1;
         self.in_recovery += u64::from(!was_ready);
         self.aborted += u64::from(aborted);
     }
 
     /// The median of the last recoveries.
-    pub fn recovery_typical(&self) -> Duration {
+    pub(crate) fn recovery_typical(&self) -> Duration {
         let from = self.recoveries.len().saturating_sub(15);
         median(&self.recoveries[from..]).unwrap_or(Duration::from_millis(30))
     }
 
-    pub fn print(&self, seed: u64, took: Duration, violations: usize) {
+    pub(crate) fn print(&self, seed: u64, took: Duration, violations: usize) {
         let ms = |time: Duration| time.as_millis();
         let median = median(&self.recoveries).unwrap_or_default();
         let most = self.recoveries.iter().max().copied().unwrap_or_default();

@@ -33,7 +33,7 @@ struct Seen {
 }
 
 /// The reader of one cycle.
-pub struct Watch {
+pub(crate) struct Watch {
     seen: Arc<Mutex<Seen>>,
     out: PathBuf,
     stopped: Arc<AtomicBool>,
@@ -45,7 +45,7 @@ fn guard(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
 }
 
 impl Watch {
-    pub fn start(home: &Path) -> Self {
+    pub(crate) fn start(home: &Path) -> Self {
         let (seen, stopped) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let out = output_of(home);
         let (shared, ending, place) = (Arc::clone(&seen), Arc::clone(&stopped), out.clone());
@@ -59,12 +59,12 @@ impl Watch {
     }
 
     /// What was found wrong so far.
-    pub fn violations(&self) -> Vec<String> {
+    pub(crate) fn violations(&self) -> Vec<String> {
         guard(&self.seen).violations.clone()
     }
 
     /// Looks once more at every byte; returns the number of files, of looks, and what was wrong.
-    pub fn finish(mut self) -> (usize, u64, Vec<String>) {
+    pub(crate) fn finish(mut self) -> (usize, u64, Vec<String>) {
         self.stopped.store(true, SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
