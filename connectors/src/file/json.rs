@@ -11,7 +11,7 @@ use headwater::source::{Boundedness, Source, SourceReader};
 use super::options::{Options, file_options};
 use super::reader::{FilePosition, FileReader, TextFormat};
 use super::text::line_end;
-use crate::format::{JsonKeys, RecordEnd, decode_json_line};
+use crate::format::{JsonKeys, RecordEnd, decode_json_ahead, decode_json_line};
 
 /// Records from files with one JSON object per line; empty lines are passed over.
 ///
@@ -86,6 +86,11 @@ impl<T: Record> TextFormat<T> for JsonObjects {
     #[inline]
     fn record_end(&self, bytes: &[u8], last: bool) -> Option<RecordEnd> {
         line_end(bytes, last)
+    }
+
+    #[inline]
+    fn decode_ahead<'a>(&mut self, lines: &'a str, arena: &'a Bump) -> Option<(T::View<'a>, usize)> {
+        decode_json_ahead::<T>(lines, arena, &mut self.keys)
     }
 
     #[inline]

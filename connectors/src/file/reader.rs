@@ -37,6 +37,13 @@ pub(super) trait TextFormat<T: Record>: Send {
     /// The end of the first record; `None` when it is not complete. `last` says that no text follows.
     fn record_end(&self, bytes: &[u8], last: bool) -> Option<RecordEnd>;
 
+    /// Reads the record on the first line of `lines` where its end need not be looked for before, and gives
+    /// the length of that line. `None` says no more than that `record_end` and `decode` must do it.
+    #[inline]
+    fn decode_ahead<'a>(&mut self, _lines: &'a str, _arena: &'a Bump) -> Option<(T::View<'a>, usize)> {
+        None
+    }
+
     /// Reads one record, given without its line end.
     fn decode<'a>(
         &mut self,

@@ -97,9 +97,16 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
         };
         let (mut at, mut line) = (0, self.line);
         while !out.is_full()
-            && let Some(rest) = text.get(at..)
-            && let Some(end) = self.format.record_end(rest.as_bytes(), last)
+            && let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty())
         {
+            if let Some((view, length)) = self.format.decode_ahead(rest, &self.arena)
+                && length <= self.options.line_bytes_max
+            {
+                out.push(view)?;
+                (at, line) = (at + length, line + 1);
+                continue;
+            }
+            let Some(end) = self.format.record_end(rest.as_bytes(), last) else { break };
             let record = rest.get(..end.length).unwrap_or_default();
             let lines = if end.quoted { line_count(record.as_bytes(), true) } else { 1 };
             let record = match record.strip_suffix('\n') {

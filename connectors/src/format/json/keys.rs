@@ -82,6 +82,10 @@ impl JsonKeys {
 
     /// Keeps the token of this step for the next row. `None` stands for a field to pass over.
     pub(super) fn remember(&mut self, frame: Frame, token: &[u8], field: Option<usize>) {
+        // What is read ahead must not leave its line unseen.
+        if token.contains(&b'\n') {
+            return;
+        }
         let Some(shape) = self.shapes.get_mut(frame.shape) else { return };
         if frame.step > shape.steps.len() || frame.step >= STEPS_MAX || token.len() > TOKEN_BYTES_MAX {
             return;

@@ -48,6 +48,20 @@ pub fn decode_json_line<'a, T: Record>(
     Ok(view)
 }
 
+/// Reads the record on the first of some lines without looking for the end of the line before: gives it
+/// and the length of the line. `None` where that is not all the line holds; `decode_json_line` says why.
+#[inline]
+pub(crate) fn decode_json_ahead<'a, T: Record>(
+    lines: &'a str,
+    arena: &'a Bump,
+    keys: &mut JsonKeys,
+) -> Option<(T::View<'a>, usize)> {
+    let mut decoder = JsonDecoder::new(lines, arena, keys);
+    let view = T::decode(&mut decoder).ok()?;
+    let length = decoder.line_end()?;
+    Some((view, length))
+}
+
 /// Reads values out of one piece of JSON text.
 #[derive(Debug)]
 pub(crate) struct JsonDecoder<'a, 'k> {
@@ -59,6 +73,8 @@ pub(crate) struct JsonDecoder<'a, 'k> {
     /// True right behind the bracket that opens a list.
     list_start: bool,
     depth: usize,
+    /// True when a line feed has been passed over.
+    crossed: bool,
 }
 
 impl<'a, 'k> JsonDecoder<'a, 'k> {
@@ -66,7 +82,8 @@ impl<'a, 'k> JsonDecoder<'a, 'k> {
     #[inline]
     pub(crate) fn new(text: &'a str, arena: &'a Bump, keys: &'k mut JsonKeys) -> Self {
         keys.frames.clear();
-        JsonDecoder { text, at: 0, arena, keys, frame: Frame::default(), list_start: false, depth: 0 }
+        let frame = Frame::default();
+        JsonDecoder { text, at: 0, arena, keys, frame, list_start: false, depth: 0, crossed: false }
     }
 
     /// Starts anew with another text.
@@ -95,6 +112,17 @@ impl<'a, 'k> JsonDecoder<'a, 'k> {
         Ok(())
     }
 
+    /// Position behind the line feed, if only white space stands before it and none was passed over.
+    #[inline]
+    fn line_end(&self) -> Option<usize> {
+        let bytes = self.bytes();
+        let mut at = self.at;
+        while let Some(b' ' | b'\t' | b'\r') = bytes.get(at) {
+            at += 1;
+        }
+        (bytes.get(at) == Some(&b'\n') && !self.crossed).then_some(at + 1)
+    }
+
     #[inline(always)]
     fn bytes(&self) -> &'a [u8] {
         self.text.as_bytes()
@@ -111,7 +139,14 @@ impl<'a, 'k> JsonDecoder<'a, 'k> {
     }
 
     fn pass_space(&mut self) {
-        self.at = space_end(self.bytes(), self.at);
+        self.pass_to(space_end(self.bytes(), self.at));
+    }
+
+    /// Goes on behind white space or a value that was not asked for.
+    fn pass_to(&mut self, end: usize) {
+        let passed = self.bytes().get(self.at..end).unwrap_or_default();
+        self.crossed |= memchr::memchr(b'\n', passed).is_some();
+        self.at = end;
     }
 
     /// Passes over `byte` and says so, if it is next.
@@ -312,7 +347,7 @@ impl<'a> Decoder<'a> for JsonDecoder<'a, '_> {
     }
 
     fn skip(&mut self) -> Result<(), DecodeError> {
-        self.at = value_end(self.bytes(), self.at, self.depth)?;
+        self.pass_to(value_end(self.bytes(), self.at, self.depth)?);
         Ok(())
     }
 
