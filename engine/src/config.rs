@@ -71,6 +71,9 @@ pub struct EngineConfig {
     pub state_dir: Option<PathBuf>,
     /// Where state larger than memory goes when there is no `state_dir`; a temporary directory if not set.
     pub spill_dir: Option<PathBuf>,
+    /// Gives up the records of the epoch log from the one with this number on, if the log is damaged there.
+    /// A log without damage is left alone.
+    pub log_truncate_at: Option<u64>,
     /// What happens when a stage fails.
     pub restart: RestartStrategy,
 }
@@ -88,6 +91,7 @@ impl Default for EngineConfig {
             key_groups: GROUPS_DEFAULT,
             state_dir: None,
             spill_dir: None,
+            log_truncate_at: None,
             restart: RestartStrategy::Never,
         }
     }

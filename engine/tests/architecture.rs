@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rkyv", &["batch/", "lib.rs"]),
     ("rocksdb", &["state/rocks.rs"]),
     ("rustix", &["storage/directory.rs"]),
+    ("serde_json", &["cli"]),
     ("tracing", &["runtime/", "state/rocks.rs"]),
     ("xxhash_rust", &["batch/"]),
 ];

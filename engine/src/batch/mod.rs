@@ -25,7 +25,7 @@ pub use self::builder::{BatchBuilder, BatchLimits};
 use self::header::{Header, ROWS_START};
 pub use self::record::{
     DecodeError, Decoder, Either, Encoder, Field, FieldType, GROUPS_DEFAULT, Key, KeyGroup, KeyHash, List,
-    Record, RowValidator, Schema, group_of, groups_of, hash_bytes, hash_combine, hash_u64, subtask_of,
+    Record, RowValidator, Schema, Value, group_of, groups_of, hash_bytes, hash_combine, hash_u64, subtask_of,
 };
 pub(crate) use self::single::{decode_one, encode_one};
 

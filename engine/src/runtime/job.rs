@@ -21,16 +21,16 @@ use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
 use crate::wal::{
-    EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Record as LogRecord, RecordKind, Recovery,
+    EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn, Record as LogRecord, RecordKind, Recovery,
 };
 
 /// What the commit of an epoch says about the job.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
-struct CommitNote {
-    topology: String,
-    key_groups: KeyGroup,
+pub(super) struct CommitNote {
+    pub(super) topology: String,
+    pub(super) key_groups: KeyGroup,
     /// The input has ended, and everything is in this epoch.
-    finished: bool,
+    pub(super) finished: bool,
 }
 
 /// A job whose epochs survive: where it begins, and what makes its epochs durable.
@@ -70,8 +70,13 @@ fn entry_kind(kind: RecordKind) -> Option<EntryKind> {
 }
 
 /// The epoch up to which the output of a sink survives by itself, as the entry of a later epoch says.
-fn delivered(payload: &[u8]) -> u64 {
+pub(super) fn delivered(payload: &[u8]) -> u64 {
     payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The job that a topology is, by its name.
+pub(super) fn job_id(topology: &Topology) -> JobId {
+    JobId(u128::from(hash_bytes(topology.name().as_bytes())))
 }
 
 impl Job {
@@ -83,7 +88,8 @@ impl Job {
         std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
         let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
         let store = StoreThread::of_directory(directory, config)?;
-        Job::open_in(topology, config, storage, LogLimits::default(), store)
+        let limits = LogLimits { truncate_at: config.log_truncate_at.map(Lsn), ..LogLimits::default() };
+        Job::open_in(topology, config, storage, limits, store)
     }
 
     /// Opens the job whose log is in `storage` and whose state store is behind `store`.
@@ -97,7 +103,7 @@ impl Job {
         mut limits: LogLimits,
         store: StoreThread,
     ) -> Result<Self> {
-        let id = JobId(u128::from(hash_bytes(topology.name().as_bytes())));
+        let id = job_id(topology);
         limits.segment_bytes = failpoint::limit("HEADWATER_SEGMENT_BYTES", limits.segment_bytes);
         let (log, recovery) = EpochLog::open(storage, id, limits)?;
         failpoint::pass("recover.log");
@@ -232,14 +238,19 @@ fn check_nodes(topology: &Topology, nodes: &HashMap<String, Arc<Restored>>) -> R
     )))
 }
 
+#[cold]
+pub(super) fn log_is_behind(applied: Epoch, last: Epoch) -> Error {
+    Error::failed(format!(
+        "the state store is at epoch {applied}, and the log ends at epoch {last}: the log has lost committed \
+         epochs; restore a snapshot, or start over with --no-resume"
+    ))
+}
+
 /// Brings the store up to the last committed epoch.
 fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
     let applied = store.applied()?;
     if applied > last {
-        return Err(Error::failed(format!(
-            "the state store is at epoch {applied}, and the log ends at epoch {last}: the log has lost \
-             committed epochs; restore a snapshot, or start over with --no-resume"
-        )));
+        return Err(log_is_behind(applied, last));
     }
     store.found(applied);
     if applied == last {

@@ -10,6 +10,7 @@
 //! 8. `supervisor`: the actor that hears of ends and failures
 //! 9. `running`: `RunningTopology`, the handle of the embedder
 //! 10. `restart`: when to try again
+//! 11. `inspect`: [`Inspection`], a durable job that is only looked at
 //!
 //! The one home of actix: messages are few and small; no row, watermark or barrier is ever one.
 
@@ -17,6 +18,7 @@ mod actor;
 mod assembly;
 mod coordinator;
 mod epochs;
+mod inspect;
 mod job;
 mod log_thread;
 mod plan;
@@ -29,6 +31,10 @@ mod supervisor;
 pub use self::actor::Activity;
 pub(crate) use self::assembly::{Assembled, Beginning, assemble};
 pub(crate) use self::epochs::Epochs;
+pub use self::inspect::{
+    EpochReport, Inspection, KindReport, PartitionReport, SinkReport, StateEntry, StateView, TableReport,
+    Verification,
+};
 pub(crate) use self::job::Job;
 pub use self::job::discard;
 pub(crate) use self::log_thread::Durable;

@@ -204,6 +204,29 @@ impl StoreThread {
         ))
     }
 
+    /// The store in `directory` as it is on the disk now, only to read, and its tables; `None` when there is
+    /// none.
+    ///
+    /// # Errors
+    /// The store is damaged or not accessible.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn look(directory: &Path) -> Result<Option<(Arc<dyn StateStore>, Vec<String>)>> {
+        let store = crate::state::RocksStore::open_to_read(directory.join("state"))?;
+        Ok(store.map(|store| {
+            let tables = store.tables();
+            (Arc::new(store) as Arc<dyn StateStore>, tables)
+        }))
+    }
+
+    /// Without RocksDB there is no store on disk.
+    ///
+    /// # Errors
+    /// Never.
+    #[cfg(not(feature = "rocksdb"))]
+    pub(crate) fn look(_: &Path) -> Result<Option<(Arc<dyn StateStore>, Vec<String>)>> {
+        Ok(None)
+    }
+
     /// A store that is there already, without a thread: for drivers that have none.
     pub(crate) fn inline(store: impl StateStore + 'static) -> Self {
         let store: Arc<dyn StateStore> = Arc::new(store);

@@ -24,7 +24,7 @@ pub fn state_prefix(group: KeyGroup, namespace: i64) -> [u8; PREFIX_BYTES] {
 }
 
 /// The namespace in a state key.
-pub(super) fn namespace_of(state_key: &[u8]) -> i64 {
+pub(crate) fn namespace_of(state_key: &[u8]) -> i64 {
     let bytes = state_key.get(2..PREFIX_BYTES).and_then(<[u8]>::first_chunk);
     bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes) ^ i64::MIN)
 }

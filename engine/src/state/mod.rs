@@ -9,9 +9,11 @@
 //! 7. `directory`: what can be wrong with its directory
 //! 8. `store`: [`StateStore`], all tables of a job as of one committed epoch
 //! 9. `budget`: [`MemoryBudget`], one limit for the whole engine
+//! 10. `codec`, `overlay`: tables without their types, for those who only look
 
 mod budget;
 mod changes;
+mod codec;
 #[cfg(feature = "rocksdb")]
 mod directory;
 mod envelope;
@@ -19,6 +21,7 @@ mod filter;
 mod keyed;
 mod layout;
 mod memory;
+mod overlay;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod store;
@@ -27,11 +30,14 @@ use std::fmt;
 
 pub use self::budget::{MemoryBudget, Reservation};
 pub use self::changes::{Change, Changes, read_changes};
+pub(crate) use self::codec::StateCodec;
 pub use self::envelope::Envelope;
 pub use self::keyed::{Drain, KeyedState, Scan};
 pub(crate) use self::keyed::{Follower, mean_heap_bytes};
+pub(crate) use self::layout::namespace_of;
 pub use self::layout::{state_key, state_prefix};
 pub use self::memory::MemoryBackend;
+pub(crate) use self::overlay::Overlay;
 #[cfg(feature = "rocksdb")]
 pub use self::rocks::{RocksBackend, RocksStore};
 pub use self::store::{MemoryStore, StateStore, TableChanges};

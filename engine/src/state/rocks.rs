@@ -32,6 +32,9 @@ const WRITE_SHARE: usize = 3;
 /// Most open table files; each costs memory and a file descriptor.
 const OPEN_FILES_MAX: i32 = 256;
 
+/// How often a store that another process writes is looked at again before it counts as damaged.
+const TRIES_MAX: usize = 5;
+
 /// Threads that flush and compact.
 const BACKGROUND_JOBS: i32 = 2;
 
@@ -145,6 +148,48 @@ impl RocksStore {
             families: Mutex::new(families),
         };
         Ok(RocksStore { shared: Arc::new(shared) })
+    }
+
+    /// Opens the store in `directory` as it is on the disk now, only to read: it takes no lock and changes
+    /// nothing, also while another process writes. `None` when there is none.
+    ///
+    /// # Errors
+    /// The directory is damaged or not accessible.
+    pub fn open_to_read(directory: impl AsRef<Path>) -> Result<Option<Self>> {
+        let directory = directory.as_ref();
+        if !has_store(directory) {
+            return Ok(None);
+        }
+        let cache = Cache::new_lru_cache(MEMORY_BYTES_MIN);
+        let family_options = family_options(MEMORY_BYTES_MIN, &cache);
+        let mut options = family_options.clone();
+        // All files are opened at once: those that the writer deletes meanwhile stay readable.
+        options.set_max_open_files(-1);
+        let mut tries = 0;
+        loop {
+            match Self::open_image(directory, &options) {
+                Ok((database, families)) => {
+                    let families = Mutex::new(families);
+                    let (database, directory) = (Some(database), directory.to_owned());
+                    let temporary = false;
+                    let shared = Shared { database, directory, temporary, cache, family_options, families };
+                    return Ok(Some(RocksStore { shared: Arc::new(shared) }));
+                }
+                // The writer may have replaced a file between two looks.
+                Err(_) if tries < TRIES_MAX => tries += 1,
+                Err(error) => return Err(explain(directory, "opened", &error)),
+            }
+        }
+    }
+
+    fn open_image(
+        directory: &Path,
+        options: &Options,
+    ) -> Result<(Database, BTreeSet<String>), rocksdb::Error> {
+        let families: BTreeSet<String> = Database::list_cf(options, directory)?.into_iter().collect();
+        let descriptors = families.iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+        let database = Database::open_cf_descriptors_read_only(options, directory, descriptors, false)?;
+        Ok((database, families))
     }
 
     /// The table of an operator; its instances share it, each with its own key groups.

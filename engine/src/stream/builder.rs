@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Port, SharedGraph, Stream};
-use crate::epoch::EntryKind;
+use crate::batch::{Record, Value};
+use crate::epoch::{EntryKind, decode_record};
 use crate::error::Result;
 use crate::operator::Context;
 use crate::source::{Rejected, Source};
 use crate::stage::{PartitionPosition, Positions, SourceInstance, SourceParts, StageInstance};
-use crate::topology::{Graph, Maker, Node, NodeKind, Topology, Wiring, downstream};
+use crate::topology::{Graph, Keeps, Maker, Node, NodeKind, Topology, Wiring, downstream};
 
 /// Where a stream program begins.
 ///
@@ -104,7 +105,12 @@ impl StreamBuilder {
             };
             Ok(Box::new(SourceInstance::new(parts)) as Box<dyn StageInstance>)
         }));
-        let node = Node { name, kind, maker, side_outputs: vec!["rejected"], problems: Vec::new() };
+        let keeps = Keeps::Positions(|name, bytes| {
+            let position: S::Position = decode_record(name, bytes)?;
+            Ok(Value::of::<S::Position>(position.view()))
+        });
+        let (side_outputs, problems) = (vec!["rejected"], Vec::new());
+        let node = Node { name, kind, maker, side_outputs, problems, keeps };
         let port = Port::add(&self.graph, node);
         let rejected = port.side(1);
         (Stream::new(port), Stream::new(rejected))

@@ -156,7 +156,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     ) -> Stream<KeyedResult<K, V>> {
         let keys = Arc::clone(&self.keys);
         let by_key = Partitioning::Hash(Arc::new(RecordHashes(Arc::clone(&self.keys))));
-        let node = OperatorNode::new(Name::Word("fold"), ROLLING);
+        let node = OperatorNode::new(Name::Word("fold"), ROLLING).keeping::<K, V>();
         Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
             let rolling = rolling::<K, V, V>(wiring, |value| Ok(value.clone()))?;
             let (keys, initial, fold) = (Arc::clone(&keys), initial.clone(), fold.clone());
@@ -172,7 +172,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     ) -> Stream<KeyedResult<K, A::Output>> {
         let aggregate = aggregate(&AggregateBuilder::new());
         let combined = self.combined(aggregate.clone(), None);
-        let node = OperatorNode::new(Name::Word(word), ROLLING);
+        let node = OperatorNode::new(Name::Word(word), ROLLING).keeping::<K, A::Accumulator>();
         Stream::new(combined.then(node, self.by_key::<A>(), move |wiring| {
             let finish = aggregate.clone();
             let rolling = rolling(wiring, move |value| finish.finish(value))?;

@@ -21,9 +21,12 @@ pub use self::keyed::KeyedStream;
 pub use self::windowed::WindowedStream;
 pub use self::words::Stream;
 
-use crate::batch::Record;
+use crate::batch::{Key, Record};
 use crate::channel::Partitioning;
-use crate::topology::{Edge, EdgeKind, Erased, Graph, Maker, Node, NodeId, NodeKind, TypedEdge, Wiring};
+use crate::state::StateCodec;
+use crate::topology::{
+    Edge, EdgeKind, Erased, Graph, Keeps, Maker, Node, NodeId, NodeKind, TypedEdge, Wiring,
+};
 
 /// The graph that a builder and its streams write together.
 pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
@@ -69,10 +72,10 @@ impl Port {
         partitioning: Partitioning<T>,
         make: impl Fn(&mut dyn Wiring) -> crate::error::Result<Erased> + Send + Sync + 'static,
     ) -> Port {
-        let OperatorNode { name, kind, side_outputs, problems } = operator;
+        let OperatorNode { name, kind, side_outputs, problems, keeps } = operator;
         let name = name.into_name(&self.graph);
         let maker = Maker::Operator(std::sync::Arc::new(make));
-        let port = Port::add(&self.graph, Node { name, kind, maker, side_outputs, problems });
+        let port = Port::add(&self.graph, Node { name, kind, maker, side_outputs, problems, keeps });
         self.connect(&port, partitioning);
         port
     }
@@ -88,11 +91,17 @@ struct OperatorNode {
     kind: NodeKind,
     side_outputs: Vec<&'static str>,
     problems: Vec<String>,
+    keeps: Keeps,
 }
 
 impl OperatorNode {
     fn new(name: Name, kind: NodeKind) -> Self {
-        OperatorNode { name, kind, side_outputs: Vec::new(), problems: Vec::new() }
+        OperatorNode { name, kind, side_outputs: Vec::new(), problems: Vec::new(), keeps: Keeps::Nothing }
+    }
+
+    /// It has a value of `V` per key of `K`.
+    fn keeping<K: Key, V: Record>(self) -> Self {
+        OperatorNode { keeps: Keeps::State(StateCodec::of::<K, V>()), ..self }
     }
 }
 

@@ -110,7 +110,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         let rule = WindowRule { window: self.window, lateness_ms: self.lateness_ms, keep_all: false };
         let combined = self.keyed.combined(aggregate.clone(), Some(rule));
         let kind = NodeKind::Aggregate(AggregateKind { mode: OutputMode::Append, windowed: true });
-        let mut node = OperatorNode::new(Name::Word("window"), kind);
+        let mut node = OperatorNode::new(Name::Word("window"), kind).keeping::<K, A::Accumulator>();
         node.side_outputs.push("late");
         node.problems.extend(self.window.problem());
         let keys = std::sync::Arc::clone(&self.keyed.keys);

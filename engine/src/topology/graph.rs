@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use crate::batch::Record;
+use crate::batch::{Record, Value};
 use crate::channel::{
     ChannelLimits, InputGate, InstanceWaker, Partitioning, Receiver, Router, RouterLimits, Sender, bounded,
 };
@@ -17,7 +17,7 @@ use crate::operator::{Context, Next};
 use crate::sink::{OutputMode, SinkParallelism, Subtask};
 use crate::source::Boundedness;
 use crate::stage::{Frame, OperatorInstance, Outlet, Output, StageInstance};
-use crate::state::{Follower, StateBackend};
+use crate::state::{Follower, StateBackend, StateCodec};
 use crate::telemetry::Meter;
 use crate::time::Clock;
 
@@ -116,6 +116,18 @@ pub(crate) struct Node {
     pub(crate) side_outputs: Vec<&'static str>,
     /// Mistakes that can be seen without the rest of the graph.
     pub(crate) problems: Vec<String>,
+    pub(crate) keeps: Keeps,
+}
+
+/// How to read what a node keeps from one epoch to the next; made where its types are known.
+#[derive(Clone, Copy)]
+pub(crate) enum Keeps {
+    /// Nothing that anybody would ask for.
+    Nothing,
+    /// A value per key.
+    State(StateCodec),
+    /// Positions of partitions, as the epoch log holds them.
+    Positions(fn(&str, &[u8]) -> Result<Value>),
 }
 
 /// How rows find their instance, without the record type.

@@ -9,8 +9,8 @@ mod graph;
 mod validate;
 
 pub(crate) use self::graph::{
-    AggregateKind, Edge, EdgeKind, Erased, Graph, Maker, Node, NodeId, NodeKind, StatePlace, TypedEdge,
-    Wiring, downstream, kept,
+    AggregateKind, Edge, EdgeKind, Erased, Graph, Keeps, Maker, Node, NodeId, NodeKind, StatePlace,
+    TypedEdge, Wiring, downstream, kept,
 };
 
 use crate::error::{Error, Result};

@@ -72,6 +72,24 @@ impl RecordKind {
         RecordKind::Synced,
     ];
 
+    /// Its name, in small letters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordKind::Input => "input",
+            RecordKind::StateDelta => "state",
+            RecordKind::Staged => "staged",
+            RecordKind::Positions => "positions",
+            RecordKind::Operator => "operator",
+            RecordKind::Counts => "counts",
+            RecordKind::Decision => "decision",
+            RecordKind::Commit => "commit",
+            RecordKind::Delivered => "delivered",
+            RecordKind::Base => "base",
+            RecordKind::Synced => "synced",
+        }
+    }
+
     fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::survey::{Ending, Survey};
-use super::{JobId, Lsn, Record, RecordKind};
+use super::{Committed, JobId, Lsn, Record, RecordKind};
 use crate::error::Result;
 use crate::storage::Storage;
 use crate::time::Epoch;
@@ -90,6 +90,37 @@ impl LogReader {
     #[must_use]
     pub fn committed(&self) -> Option<Epoch> {
         self.survey.last.as_ref().map(|last| last.epoch)
+    }
+
+    /// The last committed epoch and what its commit says.
+    #[must_use]
+    pub fn last_commit(&self) -> Option<Committed> {
+        self.survey.last_commit()
+    }
+
+    /// The epoch behind which the log holds everything; 0 when nothing was ever removed from it.
+    #[must_use]
+    pub fn complete_from(&self) -> Epoch {
+        self.survey.complete_from()
+    }
+
+    /// Names of the segment files that count, in order.
+    #[must_use]
+    pub fn segments(&self) -> Vec<PathBuf> {
+        self.survey.segments.iter().map(|segment| self.storage.place(&segment.path())).collect()
+    }
+
+    /// Visits the records of all committed epochs after `from`, payloads put together, with the generation
+    /// that wrote them; see [`Recovery::read`](super::Recovery::read).
+    ///
+    /// # Errors
+    /// The log begins after `from`, the disk failed, the visitor did, or the log changed meanwhile.
+    pub fn committed_records(
+        &self,
+        from: Epoch,
+        visit: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.survey.read(&*self.storage, from, visit)
     }
 
     /// How the log ends.

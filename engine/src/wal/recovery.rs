@@ -43,8 +43,7 @@ impl Recovery {
     /// The last committed epoch; nothing before the first commit.
     #[must_use]
     pub fn committed(&self) -> Option<Committed> {
-        let last = self.survey.last.as_ref()?;
-        Some(Committed { epoch: last.epoch, payload: last.payload.clone() })
+        self.survey.last_commit()
     }
 
     /// The generation of the run that begins now: the first has 1.
@@ -77,28 +76,46 @@ impl Recovery {
     /// # Errors
     /// The log begins after `from`, the disk failed, or the visitor did.
     pub fn read(&self, from: Epoch, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<()> {
-        self.check_start(from)?;
-        walk(&*self.storage, &self.survey, &mut |seen_in, record| {
-            let hidden = record.kind.is_own() || record.kind == RecordKind::Delivered;
-            if hidden || record.epoch <= from || !self.survey.counts(seen_in, record.lsn, record.epoch) {
-                return Ok(());
-            }
-            visit(record)
-        })
+        self.survey.read(&*self.storage, from, &mut |_, record| visit(record))
+    }
+}
+
+impl Survey {
+    /// The last committed epoch; nothing before the first commit.
+    pub(super) fn last_commit(&self) -> Option<Committed> {
+        let last = self.last.as_ref()?;
+        Some(Committed { epoch: last.epoch, payload: last.payload.clone() })
     }
 
-    fn check_start(&self, from: Epoch) -> Result<()> {
-        let segments = &self.survey.segments;
-        let complete = segments.first().is_none_or(|first| first.header.first == Lsn(1));
-        let Some(floor) = segments.iter().map(|segment| segment.floor).min() else { return Ok(()) };
-        if complete || floor <= from {
-            return Ok(());
+    /// The epoch behind which the log holds everything.
+    pub(super) fn complete_from(&self) -> Epoch {
+        let complete = self.segments.first().is_none_or(|first| first.header.first == Lsn(1));
+        let floor = self.segments.iter().map(|segment| segment.floor).min();
+        if complete { Epoch(0) } else { floor.unwrap_or_default() }
+    }
+
+    /// Visits the records of all committed epochs after `from`, with the generation that wrote them.
+    pub(super) fn read(
+        &self,
+        storage: &dyn Storage,
+        from: Epoch,
+        visit: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let floor = self.complete_from();
+        if floor > from {
+            return Err(Error::failed(format!(
+                "the log in `{}` begins after epoch {floor}, and epoch {from} is asked for: restore the state \
+                 from a snapshot that is not older than epoch {floor}, or bring archived segments back",
+                storage.place(super::LOG_DIRECTORY).display()
+            )));
         }
-        Err(Error::failed(format!(
-            "the log in `{}` begins after epoch {floor}, and epoch {from} is asked for: restore the state \
-             from a snapshot that is not older than epoch {floor}, or bring archived segments back",
-            self.storage.place(super::LOG_DIRECTORY).display()
-        )))
+        walk(storage, self, &mut |seen_in, record| {
+            let hidden = record.kind.is_own() || record.kind == RecordKind::Delivered;
+            if hidden || record.epoch <= from || !self.counts(seen_in, record.lsn, record.epoch) {
+                return Ok(());
+            }
+            visit(seen_in.generation_of(record.lsn), record)
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 //! 5. `key`: records that a stream can be keyed by, and their stable hash
 //! 6. `codec`: the text formats' side of a record, `Decoder` and `Encoder`
 //! 7. `schema`: names and types of the fields
+//! 8. `value`: [`Value`], a record without its type
 
 mod codec;
 mod either;
@@ -15,6 +16,7 @@ mod list;
 mod scalar;
 mod schema;
 mod tuple;
+mod value;
 
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::Strategy;
@@ -29,6 +31,7 @@ pub use self::key::{
 };
 pub use self::list::List;
 pub use self::schema::{FieldType, Schema};
+pub use self::value::Value;
 use super::buffer::Heap;
 
 /// The context in which archived rows from outside the process are checked.

@@ -23,6 +23,7 @@ pub(crate) use self::durable::Follower;
 pub(crate) use self::maintain::mean_heap_bytes;
 pub use self::read::{Drain, Scan};
 use self::table::{CHANGED, DIRTY, Piece, STORED, Table, USED};
+use super::codec::VERSION;
 use super::layout::PREFIX_BYTES;
 use super::{Changes, Envelope, StateBackend, state_key};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
@@ -104,7 +105,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             share_bytes,
             value_heap_bytes: 0,
             backend,
-            envelope: Envelope::new(operator, 1),
+            envelope: Envelope::new(operator, VERSION),
             removed: Changes::new(),
             draining: Vec::new(),
             hand: (i64::MIN, 0),

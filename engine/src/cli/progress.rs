@@ -1,168 +1,13 @@
-//! The command line of a topology binary: flags, progress on standard error, Ctrl-C, exit codes.
-//!
-//! Results go to standard output and nothing else does, so `job > results` stays clean.
+//! The progress of a run on standard error, and why nothing comes out.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::config::EngineConfig;
-use crate::error::{Error, Result};
-use crate::runtime::{Report, RunningTopology, Summary, discard};
-use crate::sink::{shows_progress, with_clear_terminal};
+use crate::runtime::{Report, RunningTopology, Summary};
+use crate::sink::shows_progress;
 use crate::time::{Clock, SystemClock};
-use crate::topology::Topology;
-
-/// The flags that every topology takes; flatten them into a program's own with `#[command(flatten)]`.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Options {
-    /// Instances of each stage; the number of cores unless given.
-    #[arg(long, value_name = "N")]
-    pub parallelism: Option<usize>,
-    /// Milliseconds between two epochs.
-    #[arg(long, value_name = "N")]
-    pub epoch_ms: Option<u64>,
-    /// Keep every epoch and the state in this directory, and go on with what an earlier run left there.
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-    /// Forget what an earlier run left in the state directory, and begin at the beginning.
-    #[arg(long, requires = "state")]
-    pub no_resume: bool,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-impl Options {
-    /// The engine's configuration with these flags applied.
-    #[must_use]
-    pub fn config(&self) -> EngineConfig {
-        let mut config = EngineConfig::default();
-        if let Some(parallelism) = self.parallelism {
-            config.parallelism = parallelism;
-        }
-        if let Some(epoch_ms) = self.epoch_ms {
-            config.epoch_interval_ms = epoch_ms;
-        }
-        config.state_dir.clone_from(&self.state);
-        config
-    }
-}
-
-#[derive(Parser)]
-#[command(about = "A headwater topology")]
-struct Command {
-    #[command(subcommand)]
-    action: Option<Action>,
-    #[command(flatten)]
-    options: Options,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// Run the topology (the default).
-    Run,
-    /// Print what reads what, and where rows cross between instances.
-    Plan,
-}
-
-/// Runs a topology as the whole of a program: `run` (the default) or `plan`, with the flags of [`Options`].
-///
-/// # Errors
-/// The run's own.
-pub fn run(topology: Topology) -> Result<()> {
-    let Command { action, options } = Command::parse();
-    match action {
-        Some(Action::Plan) => {
-            write!(anstream::stdout(), "{}", topology.describe())?;
-            Ok(())
-        }
-        Some(Action::Run) | None => execute(topology, &options).map(|_| ()),
-    }
-}
-
-/// Runs a topology to its end: progress on standard error, and the first Ctrl-C ends the input.
-///
-/// # Errors
-/// The topology cannot start, or a source, operator or sink failed.
-pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
-    let name = topology.name().to_owned();
-    if let (Some(directory), true) = (&options.state, options.no_resume) {
-        discard(directory)?;
-    }
-    let running = topology.start(options.config())?;
-    let place = options.state.as_deref().unwrap_or(Path::new("")).display();
-    if let (Some(epoch), false) = (running.resumed(), options.quiet) {
-        let read = running.report().records_read();
-        let _ = writeln!(
-            anstream::stderr(),
-            "{name}: going on behind epoch {epoch} in {place}, {read} read before"
-        );
-    }
-    let stopper = running.stopper();
-    let interrupts = Arc::new(AtomicU32::new(0));
-    let counter = Arc::clone(&interrupts);
-    // A second handler in one process cannot be installed; the first then keeps its topology.
-    let _ = ctrlc::set_handler(move || {
-        if counter.fetch_add(1, SeqCst) > 0 {
-            #[expect(clippy::disallowed_methods, reason = "the second Ctrl-C asks for just that")]
-            std::process::exit(130);
-        }
-        with_clear_terminal(|| {
-            let _ = writeln!(anstream::stderr(), "stopping; press Ctrl-C again to abort");
-        });
-        stopper.stop();
-    });
-    let mut progress = Progress::new(&name, options.quiet);
-    while !running.wait_for(Duration::from_millis(50)) {
-        progress.show(&running);
-    }
-    progress.finish();
-    let summary = running.wait()?;
-    progress.sum_up(&summary);
-    if summary.had_ended && !options.quiet {
-        let _ = writeln!(
-            anstream::stderr(),
-            "{name} had ended before, nothing was left to do; --no-resume begins at the beginning"
-        );
-    }
-    if interrupts.load(SeqCst) > 0 {
-        let _ = match options.state {
-            Some(_) => writeln!(
-                anstream::stderr(),
-                "stopped behind epoch {}; run the same command again to go on",
-                summary.epoch
-            ),
-            None => writeln!(
-                anstream::stderr(),
-                "stopped before the end of the input, everything read is finished; run the same command again \
-                 to start over from the beginning, or with --state DIR to be able to go on"
-            ),
-        };
-    }
-    Ok(summary)
-}
-
-/// Runs `program` and turns an error into a sentence on standard error and an exit code: 0 finished, 1
-/// failed, 2 wrong use.
-pub fn main(program: impl FnOnce() -> Result<()>) -> ExitCode {
-    match program() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(anstream::stderr(), "error: {error}");
-            match error {
-                Error::Config(_) | Error::Topology { .. } => ExitCode::from(2),
-                _ => ExitCode::FAILURE,
-            }
-        }
-    }
-}
 
 /// Wait before the first sentence about why nothing comes out, in milliseconds.
 const QUIET_MS: u64 = 3_000;
@@ -173,7 +18,7 @@ const LINE_MS: u64 = 10_000;
 /// Distance between two updates of the line on a terminal, in milliseconds.
 const UPDATE_MS: u64 = 500;
 
-struct Progress {
+pub(super) struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
     name: String,
@@ -186,7 +31,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(name: &str, quiet: bool) -> Self {
+    pub(super) fn new(name: &str, quiet: bool) -> Self {
         let terminal =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = (terminal && !quiet).then(|| {
@@ -211,7 +56,7 @@ impl Progress {
         }
     }
 
-    fn show(&mut self, running: &RunningTopology) {
+    pub(super) fn show(&mut self, running: &RunningTopology) {
         let now = self.clock.monotonic_ms();
         let interval = if self.bar.is_some() { UPDATE_MS } else { LINE_MS };
         let due = now.saturating_sub(self.shown_ms) >= interval;
@@ -286,7 +131,7 @@ impl Progress {
     }
 
     /// The last line, so that nothing is dropped in silence.
-    fn sum_up(&self, summary: &Summary) {
+    pub(super) fn sum_up(&self, summary: &Summary) {
         if self.quiet {
             return;
         }
@@ -318,7 +163,7 @@ impl Progress {
         }
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             shows_progress(None);
             bar.finish_and_clear();

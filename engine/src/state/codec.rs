@@ -1,0 +1,89 @@
+//! `StateCodec`: keys and values of a table without their types, for those who only look.
+
+use super::{Envelope, state_key};
+use crate::batch::{DecodeError, FieldType, Key, KeyGroup, Record, Schema, Value, group_of};
+use crate::error::Result;
+
+/// The version of the values of all operators.
+pub(super) const VERSION: u16 = 1;
+
+/// How to read the keyed state of an operator; made where its types are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateCodec {
+    key: fn() -> Schema,
+    value: fn() -> Schema,
+    entry: fn(&str, &[u8]) -> Result<(Value, Value)>,
+    state_key: fn(&Value, i64, KeyGroup) -> Result<Vec<u8>, DecodeError>,
+}
+
+impl StateCodec {
+    /// For values of `V` per key of `K`.
+    pub(crate) fn of<K: Key, V: Record>() -> Self {
+        StateCodec {
+            key: K::schema,
+            value: V::schema,
+            entry: |operator, bytes| {
+                let (key, value) = Envelope::<(K, V)>::new(operator, VERSION).decode(bytes)?;
+                Ok((Value::of::<K>(key.view()), Value::of::<V>(value.view())))
+            },
+            state_key: |key, namespace, groups| {
+                let key: K = key.read()?;
+                let mut bytes = Vec::new();
+                state_key::<K>(group_of(K::hash(key.view()), groups), namespace, key.view(), &mut bytes);
+                Ok(bytes)
+            },
+        }
+    }
+
+    /// True when keys are strings, which are asked for as they are.
+    pub(crate) fn key_is_text(&self) -> bool {
+        (self.key)().field_type == FieldType::String
+    }
+
+    /// The type of the keys, in words.
+    pub(crate) fn key_type(&self) -> String {
+        words(&(self.key)())
+    }
+
+    /// The type of the values, in words.
+    pub(crate) fn value_type(&self) -> String {
+        words(&(self.value)())
+    }
+
+    /// The key and the value in the bytes that the store holds.
+    ///
+    /// # Errors
+    /// They were written by another version, for another type, or are damaged.
+    pub(crate) fn entry(&self, operator: &str, bytes: &[u8]) -> Result<(Value, Value)> {
+        (self.entry)(operator, bytes)
+    }
+
+    /// The bytes under which the store holds a key.
+    ///
+    /// # Errors
+    /// The key is of another type.
+    pub(crate) fn state_key(
+        &self,
+        key: &Value,
+        namespace: i64,
+        groups: KeyGroup,
+    ) -> Result<Vec<u8>, DecodeError> {
+        (self.state_key)(key, namespace, groups)
+    }
+}
+
+fn words(schema: &Schema) -> String {
+    match &schema.field_type {
+        FieldType::Option(inner) => format!("{}?", words(inner)),
+        FieldType::List(item) => format!("list of {}", words(item)),
+        FieldType::Record(fields) => {
+            let field = |(name, schema): &(String, Schema)| match name.strip_prefix('_') {
+                Some(_) => words(schema),
+                None => format!("{name}: {}", words(schema)),
+            };
+            format!("[{}]", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        FieldType::String => "text".to_owned(),
+        scalar => format!("{scalar:?}").to_lowercase(),
+    }
+}
