@@ -2,7 +2,7 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `HEADWATER_FAIL=NAME:K:MS` | the process aborts MS milliseconds after a thread came to NAME for the K-th time |
+//! | `HEADWATER_FAIL=NAME:K:MS` | the process aborts MS milliseconds after the K-th passing of NAME |
 //! | `HEADWATER_BUG=NAME` | the engine has a mistake, so that a test can show that it would find it |
 //! | `HEADWATER_SEGMENT_BYTES=N` | size of a segment of the epoch log |
 //! | `HEADWATER_KEPT_BYTES=N` | rows of an epoch that a file sink keeps with it |

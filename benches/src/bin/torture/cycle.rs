@@ -49,6 +49,8 @@ pub(crate) struct Cycle<'a> {
     committed: u64,
     /// Runs that are still to be killed before they are ready.
     storm: u64,
+    /// The next recovery has something to copy.
+    copies: bool,
     trace: bool,
 }
 
@@ -56,7 +58,17 @@ impl<'a> Cycle<'a> {
     pub(crate) fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
         let (shape, random) = (Shape::draw(seed, cycle), Random::new(seed, 2 * cycle + 1));
         let home = home.to_owned();
-        Cycle { home, shape, random, tally, violations: Vec::new(), committed: 0, storm: 0, trace }
+        Cycle {
+            home,
+            shape,
+            random,
+            tally,
+            violations: Vec::new(),
+            committed: 0,
+            storm: 0,
+            copies: false,
+            trace,
+        }
     }
 
     /// Runs the job to its end with at most so many kills; returns what was wrong.
@@ -95,6 +107,9 @@ impl<'a> Cycle<'a> {
     fn draw(&mut self) -> Plan {
         let random = &mut self.random;
         let recovery_us = self.tally.recovery_typical().as_micros() as u64;
+        if std::mem::take(&mut self.copies) {
+            return Plan::Point { name: "recover.copied", count: 1, wait_ms: 0 };
+        }
         if self.storm == 0 && random.below(8) == 0 {
             self.storm = 1 + random.below(3);
         }
@@ -157,9 +172,10 @@ impl<'a> Cycle<'a> {
             Plan::Finish => {
                 child.wait_end(LIMIT);
             }
-            Plan::Point { .. } => {
+            Plan::Point { name, .. } => {
                 if child.wait_for(LIMIT, |heard| heard.ready.is_some()) {
-                    child.wait_end(POINT_LIMIT);
+                    // The last epoch comes when everything is done.
+                    child.wait_end(if *name == "epoch.last" { LIMIT } else { POINT_LIMIT });
                 }
             }
             Plan::Kill(after) | Plan::Pause(after) | Plan::Stop(after) => {
@@ -223,6 +239,9 @@ impl<'a> Cycle<'a> {
         self.committed = self.committed.max(heard.epoch);
         if let Plan::Point { name, .. } = plan {
             self.tally.armed(name, matches!(end, End::Aborted));
+            // Only behind these does a recovery find a commit that may be in memory only.
+            let is_unsure = matches!(*name, "commit.written" | "commit.synced");
+            self.copies = is_unsure && matches!(end, End::Aborted);
         }
         match end {
             End::Done(done) => {
