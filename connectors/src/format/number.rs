@@ -29,7 +29,7 @@ const fn leading_digits(chunk: [u8; 8]) -> (u64, u32) {
 /// more than [`DIGITS_SURE`].
 #[inline(always)]
 pub(crate) fn digits(bytes: &[u8]) -> (u64, usize) {
-    // Straight instead of a loop: 6 of 46 ns of a row with four numbers, measured.
+    // Straight instead of a loop: 4 to 15 ns less of about 55 per row with four numbers, in a program of its own.
     if let Some((first, rest)) = bytes.split_first_chunk::<8>()
         && let Some(second) = rest.first_chunk::<8>()
     {

@@ -54,8 +54,9 @@ pub(crate) struct CombineLimits {
     pub(crate) bytes_max: usize,
 }
 
-/// Rows in the order in which their keys came, found by hash. In the hash table itself a row would lie
-/// among empty places: the rows side by side fit the second-level cache twice as often.
+/// Rows in the order in which their keys came, found by hash: side by side they take less of the caches than
+/// among the empty places of a hash table. Measured only together with the reading of JSON: w2 lost a tenth
+/// of its CPU time, 0.27 to 0.23 us per bid.
 struct Table<K: Key, A> {
     positions: HashTable<u32>,
     rows: Vec<Row<K, A>>,
