@@ -51,6 +51,8 @@ struct Command {
     rate: Option<f64>,
     #[command(flatten)]
     options: cli::Options,
+    #[command(subcommand)]
+    action: Option<cli::Action>,
 }
 
 /// Half a day, and now and then a gateway that was cut off for hours.
@@ -170,7 +172,8 @@ fn main() -> ExitCode {
             rejected.sink("rejected", complaints());
         }
 
-        let summary = cli::execute(flow.build()?, &command.options)?;
+        let done = cli::act(command.action, flow.build()?, &command.options)?;
+        let Some(summary) = done else { return Ok(()) };
         let made = is_simulated.then(|| made.load(Relaxed));
         let aggregated = aggregated.load(Relaxed);
         account(summary.records_read(), made, aggregated, summary.late(), summary.rejected())
