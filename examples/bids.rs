@@ -50,6 +50,8 @@ struct Command {
     rate: Option<f64>,
     #[command(flatten)]
     options: cli::Options,
+    #[command(subcommand)]
+    action: Option<cli::Action>,
 }
 
 #[derive(Record, Clone)]
@@ -190,7 +192,7 @@ fn main() -> ExitCode {
             }
             Workload::W5 => scores(&records(&flow, "features", &command)?).sink("rows", rows),
         }
-        cli::execute(flow.build()?, &command.options)?;
+        cli::act(command.action, flow.build()?, &command.options)?;
         Ok(())
     })
 }

@@ -33,6 +33,8 @@ struct Command {
     output: Option<PathBuf>,
     #[command(flatten)]
     options: cli::Options,
+    #[command(subcommand)]
+    action: Option<cli::Action>,
 }
 
 const THERMOMETERS: Network = Network {
@@ -82,7 +84,7 @@ fn thermometers(flow: &StreamBuilder) -> (Stream<Reading>, Stream<Rejected>) {
 
 fn main() -> ExitCode {
     cli::main(|| {
-        let Command { input, output, options } = Command::parse();
+        let Command { input, output, options, action } = Command::parse();
         let flow = StreamBuilder::new("iot-windows");
         let (readings, rejected) = match input {
             Some(input) => readings_of(&flow, &input, None)?,
@@ -98,7 +100,7 @@ fn main() -> ExitCode {
         } else {
             rejected.sink("rejected", complaints());
         }
-        let summary = cli::execute(flow.build()?, &options)?;
+        let Some(summary) = cli::act(action, flow.build()?, &options)? else { return Ok(()) };
         account(&summary, None, &added_up)
     })
 }

@@ -33,6 +33,8 @@ struct Command {
     output: Option<PathBuf>,
     #[command(flatten)]
     options: cli::Options,
+    #[command(subcommand)]
+    action: Option<cli::Action>,
 }
 
 /// A tongue twister that belongs to nobody.
@@ -67,7 +69,7 @@ fn count(words: &Stream<String>, mode: OutputMode) -> Stream<WordCount> {
 
 fn main() -> ExitCode {
     cli::main(|| {
-        let Command { connect, input, output, options } = Command::parse();
+        let Command { connect, input, output, options, action } = Command::parse();
         let (address, mode) = match (connect, input) {
             (Some(address), _) => (address, OutputMode::Update),
             (None, Some(path)) => {
@@ -85,7 +87,7 @@ fn main() -> ExitCode {
         if let Some(output) = output {
             count(&words, OutputMode::Append).sink("file", rows_to(&output, &options).header(false));
         }
-        cli::execute(flow.build()?, &options)?;
+        cli::act(action, flow.build()?, &options)?;
         Ok(())
     })
 }

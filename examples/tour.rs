@@ -49,6 +49,8 @@ struct Command {
     rate: Option<f64>,
     #[command(flatten)]
     options: cli::Options,
+    #[command(subcommand)]
+    action: Option<cli::Action>,
 }
 
 /// Half a day, and now and then a gateway that was cut off for hours.
@@ -147,7 +149,8 @@ fn main() -> ExitCode {
             rejected.sink("rejected", complaints());
         }
 
-        let summary = cli::execute(flow.build()?, &command.options)?;
+        let done = cli::act(command.action, flow.build()?, &command.options)?;
+        let Some(summary) = done else { return Ok(()) };
         account(&summary, is_simulated.then(|| NETWORK.lines()), &added_up)
     })
 }

@@ -29,6 +29,8 @@ struct Command {
     rows: usize,
     #[command(flatten)]
     options: cli::Options,
+    #[command(subcommand)]
+    action: Option<cli::Action>,
 }
 
 #[derive(Record)]
@@ -48,7 +50,7 @@ fn count(words: &Stream<String>) -> Stream<WordCount> {
 
 fn main() -> ExitCode {
     cli::main(|| {
-        let Command { input, output, rows, options } = Command::parse();
+        let Command { input, output, rows, options, action } = Command::parse();
         let flow = StreamBuilder::new("word-count");
         let book = TextFile::new(input.unwrap_or(bundled("pride-and-prejudice.txt")));
         let (lines, rejected) = flow.source_or_rejected("lines", book);
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
             let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
             count(&words).sink("file", rows_to(&output, &options).header(false));
         }
-        cli::execute(flow.build()?, &options)?;
+        cli::act(action, flow.build()?, &options)?;
         Ok(())
     })
 }

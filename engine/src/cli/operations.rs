@@ -204,6 +204,7 @@ fn show_epoch(report: &EpochReport, out: &mut Output) -> Result<()> {
         for partition in &report.partitions {
             let position = match &partition.position {
                 Some(position) => cell(position),
+                None if partition.finished => "at the end".to_owned(),
                 None if partition.position_bytes == 0 => "at the beginning".to_owned(),
                 None => size(partition.position_bytes),
             };
@@ -295,7 +296,8 @@ fn print_verification(found: &Verification, out: &mut Output) -> Result<()> {
     }
     match found.problems.len() {
         0 => Ok(()),
-        count => Err(Error::failed(format!("{count} found wrong, see above"))),
+        1 => Err(Error::failed("something is wrong, see above")),
+        count => Err(Error::failed(format!("{count} things are wrong, see above"))),
     }
 }
 

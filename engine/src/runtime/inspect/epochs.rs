@@ -45,7 +45,8 @@ pub struct PartitionReport {
     pub partition: String,
     /// It will never give another record.
     pub finished: bool,
-    /// The position; `None` when the partition was never opened, or this program has no such source.
+    /// The position; `None` when the partition is finished or was never opened, or when this program has no
+    /// such source.
     pub position: Option<Value>,
     /// Bytes of the position.
     pub position_bytes: u64,
