@@ -15,7 +15,7 @@ use headwater::config::RestartStrategy;
 use headwater::prelude::*;
 use headwater::runtime::{Summary, discard};
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
-use headwater::testing::Ledger;
+use headwater::testing::{Ledger, Simulation};
 use tempfile::TempDir;
 
 /// Numbers of one partition, which may stop giving for a while or fail.
@@ -238,4 +238,21 @@ fn a_job_that_is_discarded_begins_at_the_beginning() {
     assert_eq!(running.resumed(), None);
     running.wait().unwrap();
     rows.check(5_000);
+}
+
+/// Without keyed state there is no store, and the log is cut off freely: it then begins anywhere.
+#[test]
+fn a_job_without_state_goes_on_behind_a_log_that_was_cut_off() {
+    let mut crashes = 0;
+    for seed in 0..40 {
+        let (flow, out) = (StreamBuilder::new("stateless"), Ledger::new());
+        flow.source("numbers", Numbers::new(600)).map(|(_, n)| n * 2).sink("doubled", out.clone());
+        let config = EngineConfig::default().parallelism(2);
+        let simulation = Simulation::new(seed).steps_max(1_000_000);
+        crashes += simulation.run_with_crashes(&flow.build().unwrap(), &config, 8).unwrap().crashes;
+        let mut rows = out.take().unwrap();
+        rows.sort_unstable();
+        assert!(rows.iter().copied().eq((0..600).map(|n| n * 2)), "seed {seed}");
+    }
+    assert!(crashes > 100);
 }

@@ -49,7 +49,8 @@ impl CsvSink {
     /// ```
     /// use headwater_connectors::CsvSink;
     ///
-    /// let rows = CsvSink::folder("out").roll_bytes(64 << 20).roll_after(std::time::Duration::from_secs(60));
+    /// let minute = std::time::Duration::from_secs(60);
+    /// let rows = CsvSink::folder("out").roll_bytes(64 << 20).roll_after(minute);
     /// ```
     #[must_use]
     pub fn folder(path: impl Into<PathBuf>) -> Self {

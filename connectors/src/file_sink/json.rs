@@ -44,7 +44,8 @@ impl JsonLinesSink {
     /// ```
     /// use headwater_connectors::JsonLinesSink;
     ///
-    /// let rows = JsonLinesSink::folder("out").roll_bytes(64 << 20).roll_after(std::time::Duration::from_secs(60));
+    /// let minute = std::time::Duration::from_secs(60);
+    /// let rows = JsonLinesSink::folder("out").roll_bytes(64 << 20).roll_after(minute);
     /// ```
     #[must_use]
     pub fn folder(path: impl Into<PathBuf>) -> Self {

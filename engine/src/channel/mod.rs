@@ -4,8 +4,9 @@
 //! 2. `router`: one sender to many: forward, hash by key group, broadcast, rebalance
 //! 3. `work`: a queue between two threads of the control plane, which may wait
 //!
-//! Bounded in messages, rows and bytes. Neither side of a data channel ever waits: a sender is told that the channel is
-//! full, a receiver that it is empty, and the other side wakes it. The one home of crossbeam.
+//! Bounded in messages, rows and bytes. Neither side of a data channel ever waits: a sender is told that
+//! the channel is full, a receiver that it is empty, and the other side wakes it. The one home of
+//! crossbeam.
 
 mod input_gate;
 mod router;

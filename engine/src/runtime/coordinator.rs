@@ -7,7 +7,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use super::actor::{Inject, StageActor};
 use super::epochs::Epochs;
-use super::log_thread::{Durable, LogThread};
+use super::job::{Durable, LogThread};
 use super::running::Control;
 use super::supervisor::{Ended, Supervisor};
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::store_thread::StoreHome;
+use super::job::StoreHome;
 use crate::epoch::Entry;
 use crate::stage::EpochBoard;
 use crate::time::Epoch;
@@ -61,7 +61,8 @@ impl Epochs {
         self.halting = true;
     }
 
-    /// Starts the next epoch, if one may start now, at `now_ms` of the monotonic clock. Behind the end of the input there is exactly one more.
+    /// Starts the next epoch, if one may start now, at `now_ms` of the monotonic clock. Behind the end of the
+    /// input there is exactly one more.
     pub(crate) fn start(&mut self, now_ms: u64) -> Option<Epoch> {
         if self.last.is_some() || self.halt.is_some() {
             return None;

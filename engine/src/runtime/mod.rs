@@ -4,13 +4,12 @@
 //! 2. `assembly`: makes the instances and the channels between them
 //! 3. `actor`: a stage instance as an actix actor; its data loop touches no mailbox
 //! 4. `epochs`: which epoch is next, which is complete, which is the last
-//! 5. `coordinator`: the actor that starts epochs; `log_thread`: the thread that makes them durable
-//! 6. `job`: the directory of a durable job: recovery, and the commit of an epoch
-//! 7. `store_thread`: the state store, which follows the epochs in its own time
-//! 8. `supervisor`: the actor that hears of ends and failures
-//! 9. `running`: `RunningTopology`, the handle of the embedder
-//! 10. `restart`: when to try again
-//! 11. `inspect`: [`Inspection`], a durable job that is only looked at
+//! 5. `coordinator`: the actor that starts epochs
+//! 6. `job`: the directory of a durable job: recovery, the commit of an epoch, the store behind it
+//! 7. `supervisor`: the actor that hears of ends and failures
+//! 8. `running`: `RunningTopology`, the handle of the embedder
+//! 9. `restart`: when to try again
+//! 10. `inspect`: [`Inspection`], a durable job that is only looked at
 //!
 //! The one home of actix: messages are few and small; no row, watermark or barrier is ever one.
 
@@ -20,12 +19,10 @@ mod coordinator;
 mod epochs;
 mod inspect;
 mod job;
-mod log_thread;
 mod plan;
 mod restart;
 mod running;
 mod state_home;
-mod store_thread;
 mod supervisor;
 
 pub use self::actor::Activity;
@@ -35,8 +32,6 @@ pub use self::inspect::{
     EpochReport, Inspection, KindReport, PartitionReport, SinkReport, StateEntry, StateView, TableReport,
     Verification,
 };
-pub(crate) use self::job::Job;
 pub use self::job::discard;
-pub(crate) use self::log_thread::Durable;
+pub(crate) use self::job::{Durable, Job, StoreHome, StoreThread};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
-pub(crate) use self::store_thread::{StoreHome, StoreThread};

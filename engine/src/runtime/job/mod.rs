@@ -1,17 +1,23 @@
 //! The directory of a durable job: what an earlier run left in it, and how epochs get into it.
 //!
+//! 1. `log_thread`: the thread that makes epochs durable
+//! 2. `store_thread`: the state store, which follows the epochs in its own time
+//!
 //! Recovery, each step of which may be cut short and done again: take the lock and begin a generation of
 //! the log (`wal/`); find the last committed epoch; bring the state store up to it; give every node what
 //! that epoch says about it, and every sink the output that it may not have shown.
+
+mod log_thread;
+mod store_thread;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use self::log_thread::{Durable, LogThread};
+pub(crate) use self::store_thread::{StoreHome, StoreThread};
 use super::assembly::Beginning;
 use super::epochs::Complete;
-use super::log_thread::Durable;
-use super::store_thread::StoreThread;
 use crate::batch::{KeyGroup, hash_bytes};
 use crate::config::EngineConfig;
 use crate::epoch::{EntryKind, Restored, decode_record, encode_record};
@@ -113,6 +119,7 @@ impl Job {
             finished: false,
         };
         let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
+        let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
         match recovery.committed() {
             None => store.clear()?,
             Some(committed) => {
@@ -123,12 +130,14 @@ impl Job {
                 beginning.nodes = nodes(&recovery, committed.epoch)?;
                 check_nodes(topology, &beginning.nodes)?;
                 failpoint::pass("recover.nodes");
-                replay(&recovery, &store, committed.epoch)?;
+                // Without keyed state there is no store, and the log may begin anywhere.
+                if has_state {
+                    replay(&recovery, &store, committed.epoch)?;
+                }
                 failpoint::pass("recover.store");
             }
         }
-        beginning.store = Some(store.home());
-        let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
+        beginning.store = has_state.then(|| store.home());
         Ok(Job { beginning, log: DurableLog { log, store, note, has_state } })
     }
 }

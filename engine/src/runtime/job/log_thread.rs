@@ -4,10 +4,10 @@ use std::thread::JoinHandle;
 
 use actix::Addr;
 
-use super::coordinator::{Committed, Coordinator};
-use super::epochs::Complete;
 use crate::channel::{WorkSender, work_queue};
 use crate::error::{Error, Result};
+use crate::runtime::coordinator::{Committed, Coordinator};
+use crate::runtime::epochs::Complete;
 use crate::time::Epoch;
 
 /// Most epochs that wait for the log: those in flight, and one more.

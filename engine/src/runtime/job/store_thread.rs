@@ -181,7 +181,8 @@ impl StoreThread {
     pub(crate) fn of_directory(directory: &Path, config: &EngineConfig) -> Result<Self> {
         use crate::state::RocksStore;
         let place: PathBuf = directory.join("state");
-        let (shown, memory_bytes) = (place.clone(), config.state_bytes_max / super::state_home::STORE_PART);
+        let (shown, memory_bytes) =
+            (place.clone(), config.state_bytes_max / crate::runtime::state_home::STORE_PART);
         let open = move |create: bool| {
             Ok(if create || RocksStore::exists(&place) {
                 Some(Arc::new(RocksStore::open(&place, memory_bytes)?) as Arc<dyn StateStore>)
