@@ -7,12 +7,15 @@ use crate::error::Result;
 /// The version of the values of all operators.
 pub(super) const VERSION: u16 = 1;
 
+/// The key and the value in the bytes that the store holds for the named operator.
+type ReadEntry = fn(&str, &[u8]) -> Result<(Value, Value)>;
+
 /// How to read the keyed state of an operator; made where its types are known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateCodec {
     key: fn() -> Schema,
     value: fn() -> Schema,
-    entry: fn(&str, &[u8]) -> Result<(Value, Value)>,
+    entry: ReadEntry,
     state_key: fn(&Value, i64, KeyGroup) -> Result<Vec<u8>, DecodeError>,
 }
 

@@ -9,7 +9,7 @@ use crate::batch::{GROUPS_DEFAULT, KeyGroup, Value};
 use crate::error::{Error, Result};
 use crate::runtime::StoreThread;
 use crate::runtime::job::log_is_behind;
-use crate::state::{Overlay, StateBackend, StateCodec, StateStore, namespace_of};
+use crate::state::{Overlay, StateBackend, StateCodec, StateStore, VisitRow, namespace_of};
 use crate::time::Epoch;
 use crate::topology::Keeps;
 use crate::wal::{LogReader, RecordKind};
@@ -216,12 +216,7 @@ impl StateView {
         }
     }
 
-    fn raw(
-        &self,
-        operator: &str,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn raw(&self, operator: &str, prefix: &[u8], visit: VisitRow<'_>) -> Result<()> {
         let mut table: Option<Box<dyn StateBackend>> = match &self.store {
             Some((store, tables)) if tables.contains(operator) => Some(store.table(operator)?),
             _ => None,

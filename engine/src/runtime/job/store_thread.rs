@@ -26,6 +26,9 @@ const REPLAY_BYTES: usize = 4 << 20;
 /// Opens the store, or makes one; and says whether there is one.
 type Open = Box<dyn Fn(bool) -> Result<Option<Arc<dyn StateStore>>> + Send + Sync>;
 
+/// A store that is only looked at, and its tables.
+pub(crate) type Looked = (Arc<dyn StateStore>, Vec<String>);
+
 /// What the instances of a job, its epochs and its log share about the store.
 pub(crate) struct StoreHome {
     open: Open,
@@ -211,7 +214,7 @@ impl StoreThread {
     /// # Errors
     /// The store is damaged or not accessible.
     #[cfg(feature = "rocksdb")]
-    pub(crate) fn look(directory: &Path) -> Result<Option<(Arc<dyn StateStore>, Vec<String>)>> {
+    pub(crate) fn look(directory: &Path) -> Result<Option<Looked>> {
         let store = crate::state::RocksStore::open_to_read(directory.join("state"))?;
         Ok(store.map(|store| {
             let tables = store.tables();
@@ -224,7 +227,7 @@ impl StoreThread {
     /// # Errors
     /// Never.
     #[cfg(not(feature = "rocksdb"))]
-    pub(crate) fn look(_: &Path) -> Result<Option<(Arc<dyn StateStore>, Vec<String>)>> {
+    pub(crate) fn look(_: &Path) -> Result<Option<Looked>> {
         Ok(None)
     }
 
