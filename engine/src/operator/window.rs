@@ -18,7 +18,7 @@ use crate::time::{Epoch, Timestamp, Watermark};
 use crate::window::Aggregate;
 
 /// Rows that one step sends of a large window.
-const CHUNK_ROWS: usize = 4096;
+const CHUNK_ROWS: usize = 2048;
 
 /// What a windowed aggregate is made of.
 pub(crate) struct WindowParts<T: Record, K: Key, A: Aggregate<T>> {
