@@ -15,7 +15,7 @@ use crate::time::{Epoch, Watermark};
 use crate::window::Aggregate;
 
 /// Rows that one step sends of a large result.
-const CHUNK_ROWS: usize = 4096;
+const CHUNK_ROWS: usize = 2048;
 
 /// All results of a rolling operator live in one namespace.
 const NAMESPACE: i64 = 0;

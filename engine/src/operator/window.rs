@@ -21,7 +21,7 @@ use crate::time::{Epoch, Timestamp, Watermark};
 use crate::window::Aggregate;
 
 /// Rows that one step sends of a large window.
-const CHUNK_ROWS: usize = 4096;
+const CHUNK_ROWS: usize = 2048;
 
 /// What a windowed aggregate knows besides its keyed state.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]

@@ -3,7 +3,8 @@
 //!
 //! What leaves first was not used since its piece was last looked at, and of that what the store holds
 //! already. A piece that lets entries go is copied into an empty one of its size, which is then the next
-//! spare: nothing is allocated, and no hash table has to make room for twice its size.
+//! spare: nothing is allocated or freed, and no hash table has to make room for twice its size. Memory that
+//! is freed between blocks that the store keeps is soon in pieces too small for the next table.
 
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -17,10 +18,13 @@ use crate::batch::{Key, KeyHash, Record, encode_one, group_of};
 use crate::error::Result;
 
 /// Bytes of one spilling write: large enough to be cheap per entry; the store holds it three times.
-const SPILL_BYTES: usize = 256 << 10;
+const SPILL_BYTES: usize = 64 << 10;
 
 /// Most of the share that it may take, as a divisor.
 const SPILL_SHARE: usize = 32;
+
+/// Empty pieces that are kept: pieces of a table have one of two sizes.
+const SPARES_MAX: usize = 2;
 
 /// Of a full piece, the part that leaves, as a divisor: the work is spread over all entries that come in
 /// until it is full again.
@@ -40,9 +44,13 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// Estimated memory in use.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
+        self.state_bytes() + self.spares.iter().map(HashTable::allocation_size).sum::<usize>()
+    }
+
+    /// Memory in use without spares.
+    fn state_bytes(&self) -> usize {
         let tables: usize = self.tables.iter().map(Table::memory_bytes).sum();
-        let values = self.entries() * self.value_heap_bytes;
-        tables + values + self.removed.bytes() + self.spare.allocation_size()
+        tables + self.entries() * self.value_heap_bytes + self.removed.bytes()
     }
 
     /// The share of memory that this state keeps to.
@@ -72,11 +80,23 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.notice_applied();
         self.sample_values();
         self.tables.iter_mut().for_each(Table::measure);
-        let growth: usize = self.tables.iter().map(Table::growth_bytes).sum();
-        if self.backend.is_some() && self.memory_bytes() + growth > self.share_bytes && self.may_evict() {
+        let expected = self.state_bytes() + self.growth_bytes();
+        if self.backend.is_some() && expected > self.share_bytes && self.may_evict() {
             self.keep_to_share()?;
         }
         Ok(())
+    }
+
+    /// Memory that the next batch may take on top: pieces double, one after the other is there twice while
+    /// it is copied, and spares of the new size have to fit.
+    fn growth_bytes(&self) -> usize {
+        let (mut sum, mut most) = (0, 0);
+        for table in &self.tables {
+            for bytes in table.tight_pieces().map(|piece| table.pieces[piece].allocation_size()) {
+                (sum, most) = (sum + bytes, most.max(bytes));
+            }
+        }
+        sum + most + SPARES_MAX * 2 * most
     }
 
     /// Number of entries in memory.
@@ -105,27 +125,35 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     fn keep_to_share(&mut self) -> Result<()> {
         let bytes_max = SPILL_BYTES.min(self.share_bytes / SPILL_SHARE);
         let filter_bytes = self.filter_bytes();
-        let mut spill = Spill { bytes_max, filter_bytes, ..Spill::default() };
-        let mut bytes_used = self.memory_bytes();
+        let mut spill = Spill { bytes_max, filter_bytes, ..std::mem::take(&mut self.spill) };
+        let largest = self.largest_piece_bytes();
+        let mut bytes_used = self.state_bytes();
         for position in 0..self.tables.len() {
             for piece in 0..self.tables[position].pieces.len() {
                 if !self.tables[position].is_tight(piece) {
                     continue;
                 }
                 let bytes = self.tables[position].pieces[piece].allocation_size();
-                // It doubles, and is there twice while it is copied.
-                if bytes_used + 2 * bytes <= self.share_bytes {
+                let spares = SPARES_MAX * largest.max(2 * bytes);
+                if bytes_used + 2 * bytes + spares <= self.share_bytes {
                     bytes_used += bytes;
                     continue;
                 }
-                let before = self.memory_bytes();
+                let before = self.state_bytes();
                 self.let_some_go(position, piece, &mut spill)?;
                 self.look_elsewhere(position, &mut spill)?;
-                bytes_used = (bytes_used + self.memory_bytes()).saturating_sub(before);
+                bytes_used = (bytes_used + self.state_bytes()).saturating_sub(before);
             }
         }
         self.squeeze(&mut spill)?;
-        self.write_spill(&mut spill)
+        self.write_spill(&mut spill)?;
+        self.spill = spill;
+        Ok(())
+    }
+
+    fn largest_piece_bytes(&self) -> usize {
+        let pieces = self.tables.iter().flat_map(|table| &table.pieces);
+        pieces.map(HashTable::allocation_size).max().unwrap_or(0)
     }
 
     /// Makes room in a full piece.
@@ -162,21 +190,22 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         }
     }
 
-    /// Halves piece after piece while the share is exceeded.
+    /// Halves piece after piece while the share, with room for spares, is exceeded.
     fn squeeze(&mut self, spill: &mut Spill) -> Result<()> {
         let pieces: usize = self.tables.iter().map(|table| table.pieces.len()).sum();
         let mut in_vain = 0;
-        while self.memory_bytes() > self.share_bytes && in_vain <= pieces {
-            if self.spare.capacity() > 0 {
-                self.spare = HashTable::new();
-                continue;
-            }
+        while self.state_bytes() + SPARES_MAX * self.largest_piece_bytes() > self.share_bytes
+            && in_vain <= pieces
+        {
             let Some((position, piece)) = self.next_piece() else { break };
-            let before = self.memory_bytes();
+            let before = self.state_bytes();
             let entries = &self.tables[position].pieces[piece];
             let leaving = first_to_leave(entries, entries.len().div_ceil(2));
             self.shrink_without(position, piece, leaving, spill)?;
-            in_vain = if self.memory_bytes() < before { 0 } else { in_vain + 1 };
+            in_vain = if self.state_bytes() < before { 0 } else { in_vain + 1 };
+        }
+        if self.memory_bytes() > self.share_bytes {
+            self.spares.clear();
         }
         Ok(())
     }
@@ -221,8 +250,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         if self.draining.contains(&self.tables[position].namespace) {
             return Ok(());
         }
-        let spare = std::mem::take(&mut self.spare);
-        let mut kept = if spare.capacity() == capacity { spare } else { HashTable::with_capacity(capacity) };
+        let spare = self.spares.iter().position(|spare| spare.capacity() == capacity);
+        let spare = spare.map(|spare| self.spares.swap_remove(spare));
+        let mut kept = spare.unwrap_or_else(|| HashTable::with_capacity(capacity));
         let mut left = std::mem::take(&mut self.tables[position].pieces[piece]);
         for mut entry in left.drain() {
             match entry.rank() {
@@ -238,7 +268,10 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             }
         }
         if kept.capacity() == left.capacity() {
-            self.spare = left;
+            self.spares.push(left);
+            if self.spares.len() > SPARES_MAX {
+                self.spares.remove(0);
+            }
         }
         self.tables[position].pieces[piece] = kept;
         self.tables[position].remeasure();
@@ -305,7 +338,7 @@ pub(crate) fn mean_heap_bytes<'a, V: Record>(values: impl Iterator<Item = &'a V>
 
 /// Entries on their way to the store.
 #[derive(Default)]
-struct Spill {
+pub(super) struct Spill {
     changes: Changes,
     key: Vec<u8>,
     value: Vec<u8>,

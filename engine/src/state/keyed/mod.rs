@@ -17,9 +17,11 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use self::durable::Durable;
 pub(crate) use self::durable::Follower;
+use self::maintain::Spill;
 pub(crate) use self::maintain::mean_heap_bytes;
 pub use self::read::{Drain, Scan};
 use self::table::{CHANGED, DIRTY, Piece, STORED, Table, USED};
@@ -67,8 +69,12 @@ pub struct KeyedState<K: Key, V: Record + Clone> {
     draining: Vec<i64>,
     /// The piece that is looked at next for entries to let go: namespace and number.
     hand: (i64, usize),
-    /// An empty piece, into which the next one is copied without those that leave.
-    spare: Piece<K, V>,
+    /// Empty pieces, into which others are copied without the entries that leave.
+    spares: Vec<Piece<K, V>>,
+    spill: Spill,
+    /// Keys to be looked up in the store: their bytes, and where those of each are.
+    wanted: Vec<u8>,
+    misses: Vec<(KeyHash, Range<usize>)>,
     /// Where the next values are looked at for their size.
     next_sample: usize,
     /// `None`: nothing survives, and what is spilled is written to the backend at once.
@@ -109,7 +115,10 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             removed: Changes::new(),
             draining: Vec::new(),
             hand: (i64::MIN, 0),
-            spare: Piece::new(),
+            spares: Vec::new(),
+            spill: Spill::default(),
+            wanted: Vec::new(),
+            misses: Vec::new(),
             next_sample: 0,
             durable: None,
         }
@@ -136,13 +145,14 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.write_removed()?;
         let Some(backend) = &mut self.backend else { return Ok(()) };
         let table = &mut self.tables[position];
-        let mut bytes = Vec::new();
-        let mut misses = Vec::new();
+        let KeyedState { wanted: bytes, misses, durable, .. } = self;
+        bytes.clear();
+        misses.clear();
         for &(hash, key) in keys {
             if table.cold.filter.may_hold(hash) && table.find(hash, key).is_none() {
                 let start = bytes.len();
-                state_key::<K>(group_of(hash, self.groups), namespace, key, &mut bytes);
-                if Self::is_gone_key(self.durable.as_deref(), &bytes[start..]) {
+                state_key::<K>(group_of(hash, self.groups), namespace, key, bytes);
+                if Self::is_gone_key(durable.as_deref(), &bytes[start..]) {
                     bytes.truncate(start);
                 } else {
                     misses.push((hash, start..bytes.len()));

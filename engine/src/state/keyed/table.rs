@@ -315,18 +315,11 @@ impl<K: Key, V> Table<K, V> {
         self.pieces[piece].len() + self.room() > self.pieces[piece].capacity()
     }
 
-    /// Memory that the table may take on top in the next batch: a piece that grows doubles, and is there
-    /// twice while it is copied.
-    pub(super) fn growth_bytes(&self) -> usize {
-        if self.growth == 0 {
-            return 0;
-        }
-        let tight = (0..self.pieces.len()).filter(|piece| self.is_tight(*piece));
-        let (mut sum, mut most) = (0, 0);
-        for bytes in tight.map(|piece| self.pieces[piece].allocation_size()) {
-            (sum, most) = (sum + bytes, most.max(bytes));
-        }
-        sum + most
+    /// The pieces that may have to grow in the next batch.
+    pub(super) fn tight_pieces(&self) -> impl Iterator<Item = usize> {
+        // Most tables do not grow: they are not looked at.
+        let pieces = if self.growth == 0 { 0 } else { self.pieces.len() };
+        (0..pieces).filter(|piece| self.is_tight(*piece))
     }
 }
 
