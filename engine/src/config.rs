@@ -123,6 +123,9 @@ impl EngineConfig {
     /// use headwater::prelude::*;
     /// use headwater_connectors::{Collect, MemorySource};
     ///
+    /// # if !cfg!(feature = "rocksdb") {
+    /// #     return Ok(());
+    /// # }
     /// # let place = std::env::temp_dir().join(format!("headwater-doc-{}", std::process::id()));
     /// # let run = |out: &Collect<u64>| -> Result<()> {
     /// let flow = StreamBuilder::new("job");

@@ -32,6 +32,9 @@ const TRIES_MAX: usize = 5;
 /// use headwater::runtime::Inspection;
 /// use headwater_connectors::{Collect, MemorySource};
 ///
+/// # if !cfg!(feature = "rocksdb") {
+/// #     return Ok(());
+/// # }
 /// # let place = std::env::temp_dir().join(format!("headwater-doc-look-{}", std::process::id()));
 /// let topology = || {
 ///     let flow = StreamBuilder::new("job");
