@@ -1,22 +1,6 @@
-//! Eight bytes at a time: where a JSON string stops being plain.
+//! Sixteen bytes at a time: where a JSON string stops being plain.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// Marks every zero byte with its high bit; exact up to and including the first.
-#[inline(always)]
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHS
-}
-
-/// Marks quotes, backslashes and control characters; exact up to and including the first.
-#[inline(always)]
-const fn specials(word: u64) -> u64 {
-    let quotes = zero_bytes(word ^ (ONES * b'"' as u64));
-    let backslashes = zero_bytes(word ^ (ONES * b'\\' as u64));
-    let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-    quotes | backslashes | controls
-}
+use wide::u8x16;
 
 /// True for the bytes that a JSON string cannot hold as they are.
 #[inline(always)]
@@ -27,12 +11,11 @@ pub(crate) const fn is_special(byte: u8) -> bool {
 /// Position of the first quote, backslash or control character from `at` on; the length if there is none.
 #[inline(always)]
 pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let found = specials(u64::from_le_bytes(*chunk));
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        if let Some(offset) = first_special(*chunk) {
+            return at + offset;
         }
-        at += 8;
+        at += 16;
     }
     while let Some(byte) = bytes.get(at) {
         if is_special(*byte) {
@@ -41,4 +24,36 @@ pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Position of the first quote, backslash or control character.
+#[inline(always)]
+fn first_special(chunk: [u8; 16]) -> Option<usize> {
+    let text = u8x16::new(chunk);
+    let quotes = text.simd_eq(u8x16::splat(b'"'));
+    let backslashes = text.simd_eq(u8x16::splat(b'\\'));
+    let controls = text.min(u8x16::splat(0x1f)).simd_eq(text);
+    let found = (quotes | backslashes | controls).to_bitmask();
+    (found != 0).then(|| found.trailing_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_special_byte_is_found_at_every_place_and_for_every_byte() {
+        for length in 0..40 {
+            for place in 0..=length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'x'; length];
+                    if let Some(at) = text.get_mut(place) {
+                        *at = byte;
+                    }
+                    let expected = text.iter().position(|byte| is_special(*byte)).unwrap_or(length);
+                    assert_eq!(plain_end(&text, 0), expected, "{byte} at {place} of {length}");
+                }
+            }
+        }
+    }
 }

@@ -15,6 +15,9 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
+/// Most short batches in a row after which the row space of the next one stays as it is.
+const SHORT_MAX: u32 = 16;
+
 impl Default for BatchLimits {
     fn default() -> Self {
         // Measured: larger batches fall out of the second-level cache, smaller ones pay per batch.
@@ -45,6 +48,8 @@ pub struct BatchBuilder<T: Record> {
     /// Rows that the current block has room for: what the last batch needed, so that a trickle of
     /// records does not carry the row space of a flood.
     capacity: usize,
+    /// Number of batches in a row that would have fitted into half of it.
+    short: u32,
     times: Vec<i64>,
     schema_hash: u64,
     _record: std::marker::PhantomData<fn() -> T>,
@@ -60,6 +65,7 @@ impl<T: Record> BatchBuilder<T> {
             heap: None,
             rows: 0,
             capacity: limits.rows_max.clamp(1, 64),
+            short: 0,
             times: Vec::new(),
             schema_hash: T::schema().hash(),
             _record: std::marker::PhantomData,
@@ -143,8 +149,13 @@ impl<T: Record> BatchBuilder<T> {
         heap.bytes_mut()[used..reserved].fill(0);
         let header = Header { rows: rows as u32, schema_hash: self.schema_hash };
         header.write(heap.bytes_mut());
-        // Shrinks by halves: the short batch at the end of a burst says little about the next burst.
-        self.capacity = (rows * 2).next_power_of_two().max(self.capacity / 2).clamp(1, self.limits.rows_max);
+        // Grows at once and shrinks by halves after some: a few short batches say little about the next.
+        let wanted = (rows * 2).next_power_of_two();
+        self.short = if wanted < self.capacity { self.short + 1 } else { 0 };
+        if self.short > SHORT_MAX {
+            (self.capacity, self.short) = (self.capacity / 2, 0);
+        }
+        self.capacity = self.capacity.max(wanted).clamp(1, self.limits.rows_max);
         let times = std::mem::take(&mut self.times);
         let times = (!times.is_empty()).then(|| Arc::new(times));
         let buffer = Buffer::new(heap.into_bytes(), Some(Arc::clone(&self.pool)));

@@ -39,8 +39,9 @@ impl WindowRule {
     }
 }
 
+/// Without its hash, which is cheap to have again when a table grows: the smaller a row, the more of them
+/// the caches hold.
 struct Row<K: Key, A> {
-    hash: KeyHash,
     key: K::Stored,
     accumulator: A,
 }
@@ -78,12 +79,13 @@ impl<K: Key, A> Table<K, A> {
     }
 
     /// Adds a key that is not there.
-    fn insert(&mut self, row: Row<K, A>) {
+    fn insert(&mut self, hash: KeyHash, row: Row<K, A>) {
         let Table { positions, rows } = self;
-        let hash = row.hash;
         rows.push(row);
         // At most `POSITIONS_MAX` keys and one batch.
-        positions.insert_unique(hash, rows.len() as u32 - 1, |position| rows[*position as usize].hash);
+        positions.insert_unique(hash, rows.len() as u32 - 1, |position| {
+            K::hash(K::stored_view(&rows[*position as usize].key))
+        });
     }
 
     /// Number of rows that fit without growing.
@@ -263,9 +265,9 @@ impl<T: Record, K: Key, A: Aggregate<T>> Combine<T, K, A> {
                     Some(accumulator) => aggregate.add(accumulator, view),
                     None => {
                         let accumulator = aggregate.create(view);
-                        let row = Row { hash, key: K::store(key), accumulator };
+                        let row = Row { key: K::store(key), accumulator };
                         *key_heap_bytes += K::stored_heap_bytes(&row.key);
-                        table.insert(row);
+                        table.insert(hash, row);
                     }
                 }
             });
