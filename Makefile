@@ -10,7 +10,7 @@ KILLS ?= 5000
 unexport MAKEFLAGS MFLAGS
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture bench check examples
+.PHONY: help setup demo test torture miri bench check examples
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,11 @@ test: setup ## run every test, doc-tests included
 torture: setup ## kill a durable job again and again and check every row (KILLS=5000)
 	$(CARGO) build --release --workspace --bins --features failpoints
 	"$${CARGO_TARGET_DIR:-target}/release/torture" --kills $(KILLS)
+
+# Tree Borrows, because the relative pointers of rkyv look beyond the reference they start from.
+miri: ## check the unsafe code of batches (needs nightly Rust with the components miri and rust-src)
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-symbolic-alignment-check" CARGO_TARGET_DIR=target/miri \
+	  $(CARGO) +nightly miri test -p headwater --no-default-features --lib --test derive -- batch --skip records_come_out
 
 bench: setup ## compare with the hand-written limit and the peers (EVENTS=5000000 RUNS=3)
 	scripts/bench $(EVENTS) $(RUNS)

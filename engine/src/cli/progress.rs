@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::runtime::{Report, RunningTopology, Summary};
 use crate::sink::shows_progress;
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Wait before the first sentence about why nothing comes out, in milliseconds.
 const QUIET_MS: u64 = 3_000;
@@ -28,6 +28,11 @@ pub(super) struct Progress {
     /// When rows last came out, and what was said about it since.
     moved_ms: u64,
     explained: String,
+    /// The watermark that holds windows back, and since when.
+    held: Option<Timestamp>,
+    held_ms: u64,
+    /// It has been said that event time goes on.
+    has_gone_on: bool,
 }
 
 impl Progress {
@@ -53,6 +58,9 @@ impl Progress {
             shown_ms: 0,
             moved_ms: 0,
             explained: String::new(),
+            held: None,
+            held_ms: 0,
+            has_gone_on: false,
         }
     }
 
@@ -115,6 +123,10 @@ impl Progress {
 
     /// Says why nothing comes out, once per reason.
     fn explain(&mut self, report: &Report, now: u64) {
+        let held = report.nodes.iter().find(|node| node.holding.is_some()).and_then(|node| node.watermark);
+        if held != self.held {
+            (self.held, self.held_ms) = (held, now);
+        }
         if report.rows_written() != self.shown.rows_written() || report.nodes.is_empty() {
             self.moved_ms = now;
             self.explained.clear();
@@ -123,9 +135,12 @@ impl Progress {
         if now.saturating_sub(self.moved_ms) < QUIET_MS {
             return;
         }
-        let reason = reason(report, &self.shown);
-        if reason != self.explained {
+        let goes_on = now.saturating_sub(self.held_ms) < QUIET_MS;
+        let reason = reason(report, &self.shown, goes_on);
+        // Event time that goes on is nothing to worry about: said once, and not for every window.
+        if reason != self.explained && !(reason == GOES_ON && self.has_gone_on) {
             self.say(&format!("waiting: {reason}"));
+            self.has_gone_on |= reason == GOES_ON;
             self.explained = reason;
         }
     }
@@ -171,8 +186,11 @@ impl Progress {
     }
 }
 
+/// The reason when nothing holds the windows back.
+const GOES_ON: &str = "event time goes on, and no window has ended in the last seconds";
+
 /// The likeliest reason why no row comes out.
-fn reason(report: &Report, before: &Report) -> String {
+fn reason(report: &Report, before: &Report, goes_on: bool) -> String {
     if report.records_read() == before.records_read() {
         let sources: Vec<_> = report
             .nodes
@@ -183,6 +201,7 @@ fn reason(report: &Report, before: &Report) -> String {
         return format!("no records from {}", sources.join(", "));
     }
     match report.nodes.iter().find_map(|node| node.holding.as_ref().map(|holding| (node, holding))) {
+        Some(_) if goes_on => GOES_ON.to_owned(),
         Some((node, holding)) => format!("no window has closed: `{}` {holding}", node.name),
         None => "records come in, and no row is ready yet".to_owned(),
     }

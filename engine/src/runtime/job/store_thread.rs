@@ -5,12 +5,12 @@
 //! reach the store.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::channel::{WorkSender, work_queue};
+use crate::channel::WorkSender;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -183,7 +183,7 @@ impl StoreThread {
     #[cfg(feature = "rocksdb")]
     pub(crate) fn of_directory(directory: &Path, config: &EngineConfig) -> Result<Self> {
         use crate::state::RocksStore;
-        let place: PathBuf = directory.join("state");
+        let place = directory.join("state");
         let (shown, memory_bytes) =
             (place.clone(), config.state_bytes_max / crate::runtime::state_home::STORE_PART);
         let open = move |create: bool| {
@@ -238,8 +238,9 @@ impl StoreThread {
         StoreThread { home, clear: Box::new(|| Ok(())), work: None, thread: None }
     }
 
+    #[cfg(feature = "rocksdb")]
     fn start(home: Arc<StoreHome>, clear: Box<dyn Fn() -> Result<()> + Send>) -> Result<Self> {
-        let (sender, receiver) = work_queue::<(Epoch, Vec<TableChanges>)>(1);
+        let (sender, receiver) = crate::channel::work_queue::<(Epoch, Vec<TableChanges>)>(1);
         let shared = Arc::clone(&home);
         let thread = std::thread::Builder::new().name("headwater-store".to_owned()).spawn(move || {
             while let Some((epoch, changes)) = receiver.next() {
