@@ -33,5 +33,5 @@ pub use self::inspect::{
     Verification,
 };
 pub use self::job::discard;
-pub(crate) use self::job::{Durable, Job, StoreHome, StoreThread};
+pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};

@@ -1,6 +1,9 @@
 //! `StateCodec`: keys and values of a table without their types, for those who only look.
 
-use super::{Envelope, state_key};
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Envelope, Migrations, state_key};
 use crate::batch::{DecodeError, FieldType, Key, KeyGroup, Record, Schema, Value, group_of};
 use crate::error::Result;
 
@@ -8,27 +11,39 @@ use crate::error::Result;
 pub(super) const VERSION: u16 = 1;
 
 /// The key and the value in the bytes that the store holds for the named operator.
-type ReadEntry = fn(&str, &[u8]) -> Result<(Value, Value)>;
+type ReadEntry = Arc<dyn Fn(&str, &[u8]) -> Result<(Value, Value)> + Send + Sync>;
 
 /// How to read the keyed state of an operator; made where its types are known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct StateCodec {
     key: fn() -> Schema,
     value: fn() -> Schema,
+    both: fn() -> Schema,
+    migrations: Migrations,
     entry: ReadEntry,
     state_key: fn(&Value, i64, KeyGroup) -> Result<Vec<u8>, DecodeError>,
 }
 
+impl fmt::Debug for StateCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateCodec").field("schema", &self.schema()).finish_non_exhaustive()
+    }
+}
+
 impl StateCodec {
     /// For values of `V` per key of `K`.
-    pub(crate) fn of<K: Key, V: Record>() -> Self {
+    pub(crate) fn of<K: Key, V: Record>(migrations: Migrations) -> Self {
+        let known = migrations.clone();
         StateCodec {
             key: K::schema,
             value: V::schema,
-            entry: |operator, bytes| {
-                let (key, value) = Envelope::<(K, V)>::new(operator, VERSION).decode(bytes)?;
+            both: <(K, V)>::schema,
+            migrations,
+            entry: Arc::new(move |operator, bytes| {
+                let envelope = Envelope::<(K, V)>::new(operator, VERSION).migrating(known.clone());
+                let (key, value) = envelope.decode(bytes)?;
                 Ok((Value::of::<K>(key.view()), Value::of::<V>(value.view())))
-            },
+            }),
             state_key: |key, namespace, groups| {
                 let key: K = key.read()?;
                 let mut bytes = Vec::new();
@@ -36,6 +51,21 @@ impl StateCodec {
                 Ok(bytes)
             },
         }
+    }
+
+    /// The schema of the entries `(key, value)`.
+    pub(crate) fn schema(&self) -> Schema {
+        (self.both)()
+    }
+
+    /// True when entries of the schema with this hash can be read.
+    pub(crate) fn reads(&self, schema: u64) -> bool {
+        self.migrations.reach(schema, &self.schema())
+    }
+
+    /// What is wrong with the migrations.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.migrations.problems(&self.schema())
     }
 
     /// True when keys are strings, which are asked for as they are.

@@ -2,7 +2,7 @@
 //!
 //! 1. `keyed`: [`KeyedState`], what an operator works with
 //! 2. `layout`: the bytes of a state key
-//! 3. `envelope`: the bytes of a state value, checked before they are believed
+//! 3. `envelope`: the bytes of a state value, checked before they are believed, or migrated
 //! 4. `changes`: [`Changes`], what one write puts and deletes
 //! 5. `memory`: [`MemoryBackend`], an ordered map
 //! 6. `rocks`: `RocksStore`, one RocksDB per job (feature `rocksdb`)
@@ -32,6 +32,7 @@ pub use self::budget::{MemoryBudget, Reservation};
 pub use self::changes::{Change, Changes, read_changes};
 pub(crate) use self::codec::StateCodec;
 pub use self::envelope::Envelope;
+pub(crate) use self::envelope::Migrations;
 pub use self::keyed::{Drain, KeyedState, Scan};
 pub(crate) use self::keyed::{Follower, mean_heap_bytes};
 pub(crate) use self::layout::namespace_of;

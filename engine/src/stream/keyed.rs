@@ -12,7 +12,7 @@ use crate::operator::keep::resume_state;
 use crate::operator::rolling::{Fold, Merge, Rolling, RollingOperator, RollingState};
 use crate::operator::{KeyedResult, Next};
 use crate::sink::OutputMode;
-use crate::state::KeyedState;
+use crate::state::{KeyedState, Migrations};
 use crate::topology::{AggregateKind, Erased, NodeKind, StatePlace, Wiring, downstream, kept};
 use crate::window::{Aggregate, AggregateBuilder, Window};
 
@@ -21,11 +21,13 @@ use crate::window::{Aggregate, AggregateBuilder, Window};
 pub struct KeyedStream<K: Key, T: Record> {
     pub(super) stream: Stream<T>,
     pub(super) keys: Arc<dyn KeyReader<T, K>>,
+    pub(super) migrations: Migrations,
 }
 
 impl<K: Key, T: Record> Clone for KeyedStream<K, T> {
     fn clone(&self) -> Self {
-        KeyedStream { stream: self.stream.clone(), keys: Arc::clone(&self.keys) }
+        let (stream, keys) = (self.stream.clone(), Arc::clone(&self.keys));
+        KeyedStream { stream, keys, migrations: self.migrations.clone() }
     }
 }
 
@@ -37,7 +39,52 @@ impl<K: Key, T: Record> fmt::Debug for KeyedStream<K, T> {
 
 impl<K: Key, T: Record> KeyedStream<K, T> {
     pub(super) fn new(stream: Stream<T>, keys: Arc<dyn KeyReader<T, K>>) -> Self {
-        KeyedStream { stream, keys }
+        KeyedStream { stream, keys, migrations: Migrations::default() }
+    }
+
+    /// Says how a value that an earlier version of the program kept per key becomes one of `New`.
+    ///
+    /// A state directory or savepoint holds values as they were written. When the type of the state changes,
+    /// keep the old type under another name (names of types do not matter, names and types of fields do) and
+    /// say how it becomes the new one; the values are turned when they are read. Several steps form a chain,
+    /// so that state of any age can be read. A type without a way to today's is refused when the job starts.
+    /// The key cannot change: it decides where a value lives.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(9, |n| n));
+    /// #[derive(Record, Clone)]
+    /// struct TotalV1 {
+    ///     sum: u64,
+    /// }
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Total {
+    ///     sum: u64,
+    ///     largest: u64,
+    /// }
+    ///
+    /// let totals = numbers
+    ///     .key_by(|n| n % 3)
+    ///     .migrate_state(|old: TotalV1| Total { sum: old.sum, largest: 0 })
+    ///     .fold(Total { sum: 0, largest: 0 }, |total, n| {
+    ///         total.sum += n;
+    ///         total.largest = total.largest.max(n);
+    ///     })
+    ///     .output_mode(OutputMode::Append);
+    /// # totals.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default())?;
+    /// # assert_eq!(out.take().iter().map(|total| total.value.largest).max(), Some(8));
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn migrate_state<Old: Record, New: Record>(
+        mut self,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        self.migrations.add::<K, Old, New>(migrate);
+        self
     }
 
     /// Partial aggregates, made in front of the exchange by key.
@@ -156,9 +203,10 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     ) -> Stream<KeyedResult<K, V>> {
         let keys = Arc::clone(&self.keys);
         let by_key = Partitioning::Hash(Arc::new(RecordHashes(Arc::clone(&self.keys))));
-        let node = OperatorNode::new(Name::Word("fold"), ROLLING).keeping::<K, V>();
+        let migrations = self.migrations.clone();
+        let node = OperatorNode::new(Name::Word("fold"), ROLLING).keeping::<K, V>(&migrations);
         Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
-            let rolling = rolling::<K, V, V>(wiring, |value| Ok(value.clone()))?;
+            let rolling = rolling::<K, V, V>(wiring, &migrations, |value| Ok(value.clone()))?;
             let (keys, initial, fold) = (Arc::clone(&keys), initial.clone(), fold.clone());
             let update = Fold { keys, initial, fold };
             Ok(Box::new(Box::new(RollingOperator { update, rolling }) as Next<T>) as Erased)
@@ -172,10 +220,11 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     ) -> Stream<KeyedResult<K, A::Output>> {
         let aggregate = aggregate(&AggregateBuilder::new());
         let combined = self.combined(aggregate.clone(), None);
-        let node = OperatorNode::new(Name::Word(word), ROLLING).keeping::<K, A::Accumulator>();
+        let migrations = self.migrations.clone();
+        let node = OperatorNode::new(Name::Word(word), ROLLING).keeping::<K, A::Accumulator>(&migrations);
         Stream::new(combined.then(node, self.by_key::<A>(), move |wiring| {
             let finish = aggregate.clone();
-            let rolling = rolling(wiring, move |value| finish.finish(value))?;
+            let rolling = rolling(wiring, &migrations, move |value| finish.finish(value))?;
             let operator = RollingOperator { update: Merge(aggregate.clone()), rolling };
             Ok(Box::new(Box::new(operator) as Next<Combined<T, K, A>>) as Erased)
         }))
@@ -219,9 +268,10 @@ const ROLLING: NodeKind = NodeKind::Aggregate(AggregateKind { mode: OutputMode::
 /// State and output of a rolling operator.
 fn rolling<K: Key, V: Record + Clone, O: Record>(
     wiring: &mut dyn Wiring,
+    migrations: &Migrations,
     finish: impl Fn(&V) -> crate::error::Result<O> + Send + 'static,
 ) -> crate::error::Result<Rolling<K, V, O>> {
-    let mut state = keyed_state(wiring)?;
+    let mut state = keyed_state(wiring, migrations)?;
     if let Some(before) = kept::<RollingState>(wiring)? {
         resume_state(&mut state, before.records.iter().map(|record| &record.namespaces[..]), before.same)?;
     }
@@ -241,6 +291,7 @@ fn rolling<K: Key, V: Record + Clone, O: Record>(
 /// State within this instance's share of memory.
 pub(super) fn keyed_state<K: Key, V: Record + Clone>(
     wiring: &mut dyn Wiring,
+    migrations: &Migrations,
 ) -> crate::error::Result<KeyedState<K, V>> {
     let groups = wiring.config().key_groups;
     let StatePlace { backend, share_bytes, durable } = wiring.state();
@@ -248,5 +299,6 @@ pub(super) fn keyed_state<K: Key, V: Record + Clone>(
         Some(follower) => KeyedState::durable(backend, share_bytes, groups, follower),
         None => KeyedState::new(backend, share_bytes, groups),
     };
+    let state = state.migrating(migrations.clone());
     Ok(if wiring.mode() == OutputMode::Update { state.tracking_changes() } else { state })
 }

@@ -23,7 +23,7 @@ pub use self::words::Stream;
 
 use crate::batch::{Key, Record};
 use crate::channel::Partitioning;
-use crate::state::StateCodec;
+use crate::state::{Migrations, StateCodec};
 use crate::topology::{
     Edge, EdgeKind, Erased, Graph, Keeps, Maker, Node, NodeId, NodeKind, TypedEdge, Wiring,
 };
@@ -100,8 +100,10 @@ impl OperatorNode {
     }
 
     /// It has a value of `V` per key of `K`.
-    fn keeping<K: Key, V: Record>(self) -> Self {
-        OperatorNode { keeps: Keeps::State(StateCodec::of::<K, V>()), ..self }
+    fn keeping<K: Key, V: Record>(mut self, migrations: &Migrations) -> Self {
+        let codec = StateCodec::of::<K, V>(migrations.clone());
+        self.problems.extend(codec.problems());
+        OperatorNode { keeps: Keeps::State(codec), ..self }
     }
 }
 

@@ -110,10 +110,11 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
         let rule = WindowRule { window: self.window, lateness_ms: self.lateness_ms, keep_all: false };
         let combined = self.keyed.combined(aggregate.clone(), Some(rule));
         let kind = NodeKind::Aggregate(AggregateKind { mode: OutputMode::Append, windowed: true });
-        let mut node = OperatorNode::new(Name::Word("window"), kind).keeping::<K, A::Accumulator>();
+        let mut node = OperatorNode::new(Name::Word("window"), kind)
+            .keeping::<K, A::Accumulator>(&self.keyed.migrations);
         node.side_outputs.push("late");
         node.problems.extend(self.window.problem());
-        let keys = std::sync::Arc::clone(&self.keyed.keys);
+        let (keys, migrations) = (Arc::clone(&self.keyed.keys), self.keyed.migrations.clone());
         let port: Port = combined.then(node, self.keyed.by_key::<A>(), move |wiring| {
             let (mode, limits) = (wiring.mode(), wiring.config().batch);
             let parts = WindowParts {
@@ -122,7 +123,7 @@ impl<K: Key, T: Record> WindowedStream<K, T> {
                 mode,
                 aggregate: aggregate.clone(),
                 keys: Arc::clone(&keys),
-                state: keyed_state(wiring)?,
+                state: keyed_state(wiring, &migrations)?,
                 rows: BatchBuilder::new(limits),
                 records: BatchBuilder::new(limits),
                 next: downstream::<WindowResult<K, A::Output>>(wiring, 0)?,

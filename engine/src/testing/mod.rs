@@ -5,13 +5,15 @@
 //! 3. `simulation`: `Simulation`: a seeded scheduler and a virtual clock
 //! 4. `crashes`: the same simulation with a disk that loses power
 //! 5. `ledger`: [`Ledger`], a sink that stands outside and remembers what it was shown
-//! 6. `parts`: the sources and sinks that all use
+//! 6. `schema`: [`check_state_schema`], which notices that state has changed
+//! 7. `parts`: the sources and sinks that all use
 
 mod clock;
 mod crashes;
 mod driver;
 mod ledger;
 mod parts;
+mod schema;
 mod simulation;
 
 pub use self::clock::ManualClock;
@@ -19,4 +21,5 @@ pub use self::crashes::CrashReport;
 pub use self::driver::{TestDriver, TestInput, TestOutput, TestRun};
 pub use self::ledger::Ledger;
 pub use self::parts::{commit_epoch, poll_source};
+pub use self::schema::{check_state_schema, write_state_schema};
 pub use self::simulation::{Simulation, Trace};

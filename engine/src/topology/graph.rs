@@ -120,7 +120,7 @@ pub(crate) struct Node {
 }
 
 /// How to read what a node keeps from one epoch to the next; made where its types are known.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Keeps {
     /// Nothing that anybody would ask for.
     Nothing,

@@ -1,5 +1,7 @@
 //! Names and types of a record's fields: columns of a table, and what a stored batch is checked against.
 
+use std::fmt::{self, Write};
+
 use super::hash_bytes;
 
 /// The type of one field.
@@ -87,9 +89,36 @@ impl Schema {
         }
     }
 
-    /// A hash of the names and types, stored beside archived rows.
+    /// A hash of the names and types of the fields, stored beside archived rows. The names of the record
+    /// types do not count: a type may be renamed, or kept under another name for a migration.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        hash_bytes(format!("{:?}", self.field_type).as_bytes())
+        hash_bytes(self.to_string().as_bytes())
+    }
+}
+
+/// The fields in a line: `{customer: string, cents: list<u64>, note: string?}`, a tuple `(u64, f64)`.
+/// Different layouts give different lines.
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field_type {
+            FieldType::Option(inner) => write!(f, "{inner}?"),
+            FieldType::List(item) => write!(f, "list<{item}>"),
+            FieldType::Record(fields) => {
+                let is_tuple =
+                    fields.iter().enumerate().all(|(at, (name, _))| *name == format!("_{}", at + 1));
+                f.write_char(if is_tuple { '(' } else { '{' })?;
+                for (at, (name, schema)) in fields.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { ", " };
+                    if is_tuple {
+                        write!(f, "{comma}{schema}")?;
+                    } else {
+                        write!(f, "{comma}{name}: {schema}")?;
+                    }
+                }
+                f.write_char(if is_tuple { ')' } else { '}' })
+            }
+            scalar => f.write_str(&format!("{scalar:?}").to_lowercase()),
+        }
     }
 }

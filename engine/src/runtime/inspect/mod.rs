@@ -105,7 +105,7 @@ impl Inspection {
             )));
         }
         let nodes = topology.graph.nodes.iter();
-        let nodes = nodes.map(|node| Shown { name: node.name.clone(), keeps: node.keeps }).collect();
+        let nodes = nodes.map(|node| Shown { name: node.name.clone(), keeps: node.keeps.clone() }).collect();
         Ok(Inspection { directory, storage, log, note: note.transpose()?, nodes })
     }
 
@@ -136,7 +136,7 @@ impl Inspection {
     }
 
     fn keeps(&self, node: &str) -> Option<Keeps> {
-        self.nodes.iter().find(|shown| shown.name == node).map(|shown| shown.keeps)
+        self.nodes.iter().find(|shown| shown.name == node).map(|shown| shown.keeps.clone())
     }
 }
 

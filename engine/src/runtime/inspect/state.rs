@@ -202,8 +202,8 @@ impl StateView {
     }
 
     fn codec(&self, operator: &str) -> Result<StateCodec> {
-        match self.nodes.iter().find(|node| node.name == operator).map(|node| node.keeps) {
-            Some(Keeps::State(codec)) => Ok(codec),
+        match self.nodes.iter().find(|node| node.name == operator).map(|node| &node.keeps) {
+            Some(Keeps::State(codec)) => Ok(codec.clone()),
             _ => {
                 let all = self.nodes.iter().filter(|node| matches!(node.keeps, Keeps::State(_)));
                 let all: Vec<_> = all.map(|node| format!("`{}`", node.name)).collect();

@@ -2,12 +2,14 @@
 //!
 //! 1. `log_thread`: the thread that makes epochs durable
 //! 2. `store_thread`: the state store, which follows the epochs in its own time
+//! 3. `schemas`: which state a program can read
 //!
 //! Recovery, each step of which may be cut short and done again: take the lock and begin a generation of
 //! the log (`wal/`); find the last committed epoch; bring the state store up to it; give every node what
 //! that epoch says about it, and every sink the output that it may not have shown.
 
 mod log_thread;
+mod schemas;
 mod store_thread;
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use self::log_thread::{Durable, LogThread};
+pub(crate) use self::schemas::{StateSchema, schemas_of, unreadable};
 pub(crate) use self::store_thread::{StoreHome, StoreThread};
 use super::assembly::Beginning;
 use super::epochs::Complete;
@@ -37,6 +40,8 @@ pub(super) struct CommitNote {
     pub(super) key_groups: KeyGroup,
     /// The input has ended, and everything is in this epoch.
     pub(super) finished: bool,
+    /// The schemas that state in the directory may have.
+    pub(super) schemas: Vec<StateSchema>,
 }
 
 /// A job whose epochs survive: where it begins, and what makes its epochs durable.
@@ -113,10 +118,11 @@ impl Job {
         limits.segment_bytes = failpoint::limit("HEADWATER_SEGMENT_BYTES", limits.segment_bytes);
         let (log, recovery) = EpochLog::open(storage, id, limits)?;
         failpoint::pass("recover.log");
-        let note = CommitNote {
+        let mut note = CommitNote {
             topology: topology.name().to_owned(),
             key_groups: config.key_groups,
             finished: false,
+            schemas: schemas_of(topology),
         };
         let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
         let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
@@ -125,6 +131,7 @@ impl Job {
             Some(committed) => {
                 let before: CommitNote = decode_record("the job", &committed.payload)?;
                 note.check(&before)?;
+                note.schemas = schemas::go_on(topology, &before.schemas)?;
                 beginning.epoch = committed.epoch;
                 beginning.had_ended = before.finished;
                 beginning.nodes = nodes(&recovery, committed.epoch)?;

@@ -27,7 +27,7 @@ pub use self::read::{Drain, Scan};
 use self::table::{CHANGED, DIRTY, Piece, STORED, Table, USED};
 use super::codec::VERSION;
 use super::layout::PREFIX_BYTES;
-use super::{Changes, Envelope, StateBackend, state_key};
+use super::{Changes, Envelope, Migrations, StateBackend, state_key};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
 use crate::error::Result;
 
@@ -122,6 +122,13 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             next_sample: 0,
             durable: None,
         }
+    }
+
+    /// Reads values of earlier versions of the program by way of these functions, too.
+    #[must_use]
+    pub(crate) fn migrating(mut self, migrations: Migrations) -> Self {
+        self.envelope = self.envelope.migrating(migrations);
+        self
     }
 
     /// Remembers which entries change, for [`changed`](Self::changed), which must then be called

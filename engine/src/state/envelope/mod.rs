@@ -9,10 +9,13 @@
 //! ```
 //!
 //! A value is read only when all of it is known: state that means something else than the program
-//! believes is worse than no state.
+//! believes is worse than no state. `migration` turns values of earlier versions into those of this one.
+
+mod migration;
 
 use std::marker::PhantomData;
 
+pub(crate) use self::migration::Migrations;
 use crate::batch::{Record, decode_one, encode_one};
 use crate::error::{Error, Result};
 
@@ -26,6 +29,7 @@ pub struct Envelope<T: Record> {
     operator: String,
     version: u16,
     header: [u8; HEADER_BYTES],
+    migrations: Migrations,
     _record: PhantomData<fn() -> T>,
 }
 
@@ -38,7 +42,14 @@ impl<T: Record> Envelope<T> {
         header[1] = FLAGS;
         header[2..4].copy_from_slice(&version.to_le_bytes());
         header[4..].copy_from_slice(&T::schema().hash().to_le_bytes());
-        Envelope { operator: operator.into(), version, header, _record: PhantomData }
+        let migrations = Migrations::default();
+        Envelope { operator: operator.into(), version, header, migrations, _record: PhantomData }
+    }
+
+    /// Reads values of earlier versions by way of these functions, too.
+    #[must_use]
+    pub(crate) fn migrating(self, migrations: Migrations) -> Self {
+        Envelope { migrations, ..self }
     }
 
     /// Appends the bytes of a value.
@@ -61,9 +72,20 @@ impl<T: Record> Envelope<T> {
             return Err(self.damaged("a value is shorter than its header"));
         };
         if *header != self.header {
-            return Err(self.refuse(*header));
+            return self.decode_other(*header, record);
         }
         decode_one(record).map_err(|error| self.damaged(error))
+    }
+
+    /// A value of an earlier version of the program.
+    #[cold]
+    fn decode_other(&self, header: [u8; HEADER_BYTES], record: &[u8]) -> Result<T> {
+        let same_format = header[..4] == self.header[..4];
+        let schema = header.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        match same_format.then(|| self.migrations.read::<T>(schema, record)).flatten() {
+            Some(read) => read.map_err(|error| self.damaged(error)),
+            None => Err(self.refuse(header)),
+        }
     }
 
     #[cold]
@@ -86,8 +108,9 @@ impl<T: Record> Envelope<T> {
         }
         Error::failed(format!(
             "the state of `{operator}` holds another type than this program uses ({}): give the type \
-             its former fields back, or give the operator a new name to start from empty state",
-            describe::<T>()
+             its former fields back, say with `migrate_state` how the old type becomes the new one, or give \
+             the operator a new name to start from empty state",
+            T::schema()
         ))
     }
 
@@ -99,8 +122,4 @@ impl<T: Record> Envelope<T> {
             self.operator
         ))
     }
-}
-
-fn describe<T: Record>() -> String {
-    format!("columns {}", T::schema().columns().join(", "))
 }
