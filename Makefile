@@ -10,7 +10,7 @@ KILLS ?= 5000
 unexport MAKEFLAGS MFLAGS
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture miri bench check examples
+.PHONY: help setup demo test torture mutants miri bench check examples
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,10 @@ test: setup ## run every test, doc-tests included
 torture: setup ## kill a durable job again and again and check every row (KILLS=5000)
 	$(CARGO) build --release --workspace --bins --features failpoints
 	"$${CARGO_TARGET_DIR:-target}/release/torture" --kills $(KILLS)
+
+mutants: setup ## give the engine one mistake after the other, and see that the tests notice each
+	$(CARGO) build --release --workspace --bins --features failpoints
+	"$${CARGO_TARGET_DIR:-target}/release/mutants"
 
 # Tree Borrows, because the relative pointers of rkyv look beyond the reference they start from.
 miri: ## check the unsafe code of batches (needs nightly Rust with the components miri and rust-src)

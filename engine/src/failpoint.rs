@@ -65,6 +65,37 @@ pub const POINTS: &[&str] = &[
     "recover.file.cut",
 ];
 
+/// Every mistake that can be chosen, and what it is. `make mutants` shows that each is noticed.
+pub const BUGS: &[(&str, &str)] = &[
+    ("aborted-attempt-counts", "records of a run that was cut short count with the epoch of the next"),
+    ("barrier-overtakes", "a barrier goes in front of the rows that were read before it"),
+    ("checksum-ignored", "a record of the log counts whatever its checksum says"),
+    ("commit-unsynced", "an epoch is called durable without a sync"),
+    ("delivered-early", "output that a sink still needs the log for is called delivered"),
+    ("end-forgotten", "a partition that was finished is read again by the next run"),
+    ("gap-accepted", "a missing record is taken for the end of a segment"),
+    ("next-start-lost", "a window operator forgets which window fires next"),
+    ("not-recommitted", "output that was committed and not shown is not shown by the next run"),
+    ("not-replayed", "the store is not brought up to the last commit"),
+    ("older-output-forgotten", "only the output of the last epoch is shown again"),
+    ("partial-write-left", "a write that a full disk cut short stays in the log"),
+    ("partials-kept", "partial results do not leave with the barrier"),
+    ("positions-late", "positions are taken when more has been read than belongs to the epoch"),
+    ("published-uncut", "a file is shown with rows of an epoch that is not committed"),
+    ("read-past-barrier", "an input is read on while others have not delivered their barrier"),
+    ("removed-namespaces-unlogged", "the log does not hear of windows that are gone"),
+    ("segment-unlisted", "a new segment of the log is not synced into its directory"),
+    ("shown-early", "rows are shown before their epoch is durable"),
+    ("store-ahead", "the store calls itself an epoch further than it is"),
+    ("store-first", "the store sees an epoch before the log has committed it"),
+    ("sync-retried", "a failed sync is tried again and believed"),
+    ("tail-trusted", "what an earlier run wrote and may not have synced is taken for durable"),
+    ("truncated-too-far", "segments are removed that a reader still needs"),
+    ("truncated-unstored", "segments are removed that the store has not taken over"),
+    ("watermark-lost", "a window operator forgets how far event time had come"),
+    ("zombie-commits", "a run that was replaced does not look before it calls an epoch committed"),
+];
+
 #[cfg(feature = "failpoints")]
 mod armed {
     use std::io::Write;

@@ -159,9 +159,10 @@ fn a_version_without_the_way_from_old_state_does_not_begin() {
     let topology = third_version(numbers, &Ledger::new(), false).unwrap();
     let error = topology.run(config(&directory)).unwrap_err().to_string();
     assert!(
-        error.contains("the state of `totals` was written as (u64, {sum: u64}), and this program keeps \
-                        (u64, {sum: f64, count: u64, way: string})")
-            && error.contains("`migrate_state`"),
+        error.contains(
+            "the state of `totals` was written as (u64, {sum: u64}), and this program keeps \
+                        (u64, {sum: f64, count: u64, way: string})"
+        ) && error.contains("`migrate_state`"),
         "{error}"
     );
     // Nothing has happened to it: the version that can read it goes on.
@@ -178,8 +179,10 @@ fn a_migration_that_leads_nowhere_is_a_mistake_of_the_topology() {
     totals.output_mode(OutputMode::Append).sink("out", Ledger::new());
     let error = flow.build().unwrap_err().to_string();
     assert!(
-        error.contains("`migrate_state` turns (u64, {sum: u64}) into (u64, {sum: u64, count: u64}), but the state \
-                        is (u64, {sum: f64, count: u64, way: string})"),
+        error.contains(
+            "`migrate_state` turns (u64, {sum: u64}) into (u64, {sum: u64, count: u64}), but the state \
+                        is (u64, {sum: f64, count: u64, way: string})"
+        ),
         "{error}"
     );
 }

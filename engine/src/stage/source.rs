@@ -240,7 +240,7 @@ impl<S: Source> SourceInstance<S> {
                 (None, Some(before)) => before.position.clone(),
                 (None, None) => Vec::new(),
             };
-            let finished = statuses[index] == PartitionStatus::Finished;
+            let finished = statuses[index] == PartitionStatus::Finished && !failpoint::bug("end-forgotten");
             partitions.push(PartitionPosition { partition: partition.clone(), finished, position });
         }
         Ok(Positions { partitions })
@@ -253,6 +253,11 @@ impl<S: Source> SourceInstance<S> {
             self.send()?;
         }
         if self.parts.context.journal.is_on() {
+            if failpoint::bug("positions-late")
+                && let Some(&partition) = self.turn.front()
+            {
+                self.read(partition)?;
+            }
             let positions = self.positions()?;
             self.parts.context.journal.record(EntryKind::Positions, &self.parts.name, &positions)?;
             failpoint::pass("source.positions");

@@ -143,7 +143,9 @@ impl EpochLog {
             return Err(error);
         }
         failpoint::pass("commit.written");
-        self.sync_file()?;
+        if !failpoint::bug("commit-unsynced") {
+            self.sync_file()?;
+        }
         failpoint::pass("commit.synced");
         self.check_not_succeeded()?;
         self.committed = epoch;
@@ -168,7 +170,9 @@ impl EpochLog {
             if !is_full(&error) {
                 return Err(self.lose(format!("a write failed: {error}")));
             }
-            self.cut_back()?;
+            if !failpoint::bug("partial-write-left") {
+                self.cut_back()?;
+            }
             return Err(self.explain("written", &error));
         }
         self.current.offset += self.buffer.len() as u64;
@@ -297,7 +301,10 @@ impl EpochLog {
             return Err(self.lose(format!("a segment cannot be written: {error}")));
         }
         failpoint::pass("log.rotate.written");
-        let durable = file.sync_data().and_then(|()| self.storage.sync_directory(LOG_DIRECTORY));
+        let durable = file.sync_data().and_then(|()| match failpoint::bug("segment-unlisted") {
+            false => self.storage.sync_directory(LOG_DIRECTORY),
+            true => Ok(()),
+        });
         if let Err(error) = durable {
             return Err(self.lose(format!("a sync failed: {error}")));
         }
@@ -358,7 +365,11 @@ impl EpochLog {
     }
 
     fn sync_file(&mut self) -> Result<()> {
-        if let Err(error) = self.current.file.sync_data() {
+        let mut synced = self.current.file.sync_data();
+        if failpoint::bug("sync-retried") && synced.is_err() {
+            synced = self.current.file.sync_data();
+        }
+        if let Err(error) = synced {
             return Err(self.lose(format!("a sync failed: {error}")));
         }
         self.durable = self.next;
@@ -370,6 +381,9 @@ impl EpochLog {
     pub(super) fn check_not_succeeded(&mut self) -> Result<()> {
         let successor = self.storage.exists(&segment_path(self.current.number + 1));
         let own = self.storage.exists(&segment_path(self.current.number));
+        if failpoint::bug("zombie-commits") {
+            return Ok(());
+        }
         match (successor, own) {
             (Ok(false), Ok(true)) => Ok(()),
             (Ok(_), Ok(_)) => Err(self.lose(TAKEN_OVER.to_owned())),

@@ -16,6 +16,7 @@ impl EpochLog {
         self.check_usable()?;
         let fits = |index: &usize| {
             let kept = self.kept[*index];
+            let epoch = if failpoint::bug("truncated-too-far") { Epoch(epoch.0 + 2) } else { epoch };
             kept.floor <= epoch && kept.number <= self.commit_segment
         };
         let count = (0..self.kept.len()).rev().find(fits).unwrap_or(0);

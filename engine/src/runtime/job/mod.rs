@@ -214,7 +214,7 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
         }
         Ok(())
     })?;
-    if needed + 1 < last.0 {
+    if needed + 1 < last.0 && !failpoint::bug("older-output-forgotten") {
         recovery.read(Epoch(needed), &mut |record| {
             let owner = (record.owner.to_owned(), record.subtask);
             let wanted = shown.get(&owner).is_some_and(|shown| record.epoch.0 > *shown);

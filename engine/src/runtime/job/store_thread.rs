@@ -112,7 +112,8 @@ impl StoreHome {
     fn apply(&self, epoch: Epoch, changes: &[TableChanges]) -> Result<()> {
         let store = self.made()?;
         failpoint::pass("store.apply");
-        store.apply(changes, Some(epoch))?;
+        let said = if failpoint::bug("store-ahead") { Epoch(epoch.0 + 1) } else { epoch };
+        store.apply(changes, Some(said))?;
         self.applied.store(epoch.0, SeqCst);
         failpoint::pass("store.applied");
         store.flush()?;

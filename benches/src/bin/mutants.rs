@@ -1,0 +1,183 @@
+//! Gives the engine one mistake after the other, and says which tests notice it.
+//!
+//! `make mutants`. The tests are built once with the feature `failpoints`; a mistake is chosen by an environment variable. Exit code 1 if one goes unnoticed.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use benches::machine::Circumstances;
+use clap::Parser;
+use headwater::failpoint::BUGS;
+
+/// Longest run of one layer: a job that no longer ends has been noticed, too.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The layers, the fast ones first: name, and the test of the workspace or the program beside this one.
+const LAYERS: &[(&str, Layer)] = &[
+    ("log and its disk", Layer::Test("wal")),
+    ("simulation", Layer::Test("topology_equivalence")),
+    ("threads", Layer::Test("durable")),
+    ("kill -9", Layer::Program("torture", &["--kills", "300", "--minutes", "2.5"])),
+];
+
+/// What runs a layer.
+#[derive(Clone, Copy)]
+enum Layer {
+    Test(&'static str),
+    Program(&'static str, &'static [&'static str]),
+}
+
+impl Layer {
+    fn command(self) -> Command {
+        match self {
+            Layer::Test(name) => {
+                let mut command = cargo();
+                command.args([
+                    "test",
+                    "--release",
+                    "--workspace",
+                    "--features",
+                    "failpoints",
+                    "--test",
+                    name,
+                ]);
+                command
+            }
+            Layer::Program(name, arguments) => {
+                let beside = std::env::current_exe().map(|program| program.with_file_name(name));
+                let mut command = Command::new(beside.unwrap_or_else(|_| name.into()));
+                command.args(arguments);
+                command
+            }
+        }
+    }
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Shows that every seeded mistake of the engine is noticed by a test.
+#[derive(Parser)]
+#[command(name = "mutants")]
+struct Options {
+    /// Only these mistakes [default: all].
+    bugs: Vec<String>,
+    /// Run all layers, also behind one that has noticed.
+    #[arg(long)]
+    all_layers: bool,
+}
+
+/// How a layer ended.
+enum Outcome {
+    Passed,
+    /// It noticed something: the first line that says what.
+    Noticed(String),
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    println!("{}", Circumstances::now(Path::new(".")));
+    let built =
+        cargo().args(["build", "--release", "--workspace", "--bins", "--features", "failpoints"]).status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("error: the programs cannot be built: run this from the top folder of the project");
+        return ExitCode::from(2);
+    }
+    let mut unnoticed = 0;
+    match run("") {
+        Ok(()) => println!("without a mistake: all layers pass\n"),
+        Err(error) => {
+            println!("without a mistake: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("| mistake | what it is | noticed by | in words |\n|---|---|---|---|");
+    let chosen = |name: &str| options.bugs.is_empty() || options.bugs.iter().any(|bug| bug == name);
+    let bugs: Vec<_> = BUGS.iter().filter(|(name, _)| chosen(name)).collect();
+    for (name, what) in &bugs {
+        let mut by = Vec::new();
+        let mut words = String::new();
+        for (layer, run) in LAYERS {
+            if let Outcome::Noticed(line) = with_bug(name, *run) {
+                by.push(*layer);
+                words = if words.is_empty() { line } else { words };
+                if !options.all_layers {
+                    break;
+                }
+            }
+        }
+        unnoticed += usize::from(by.is_empty());
+        let by = if by.is_empty() { "**nothing**".to_owned() } else { by.join(", ") };
+        println!("| {name} | {what} | {by} | {words} |");
+    }
+    println!("\n{} of {} mistakes noticed", bugs.len() - unnoticed, bugs.len());
+    if unnoticed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// All layers with one mistake, or none.
+fn run(bug: &str) -> Result<(), String> {
+    for (layer, run) in LAYERS {
+        if let Outcome::Noticed(line) = with_bug(bug, *run) {
+            return Err(format!("{layer} fails: {line}"));
+        }
+    }
+    Ok(())
+}
+
+fn with_bug(bug: &str, layer: Layer) -> Outcome {
+    let mut command = layer.command();
+    command.env("HEADWATER_BUG", bug);
+    match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+        Ok(child) => outcome(child),
+        Err(error) => Outcome::Noticed(format!("{command:?} cannot be started: {error}")),
+    }
+}
+
+fn outcome(mut child: Child) -> Outcome {
+    let output = child.stdout.take().map(reader);
+    let errors = child.stderr.take().map(reader);
+    let (done, ended) = std::sync::mpsc::channel();
+    let id = child.id();
+    let waiting = std::thread::spawn(move || {
+        let status = child.wait();
+        let _ = done.send(());
+        status
+    });
+    if ended.recv_timeout(LIMIT).is_err() {
+        // Cargo and the test below it.
+        let _ = Command::new("pkill").args(["-9", "-P", &id.to_string()]).status();
+        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+        return Outcome::Noticed("it does not end".to_owned());
+    }
+    let status = waiting.join();
+    let text = |thread: Option<std::thread::JoinHandle<String>>| {
+        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    };
+    let (output, errors) = (text(output), text(errors));
+    if matches!(status, Ok(Ok(status)) if status.success()) {
+        return Outcome::Passed;
+    }
+    let lines = || output.lines().chain(errors.lines());
+    let telling = lines()
+        .find(|line| line.contains("VIOLATION") || line.contains("panicked at"))
+        .and_then(|first| {
+            // A panic says what it is about in the line behind.
+            let next = lines().skip_while(|line| *line != first).nth(1).unwrap_or_default();
+            Some(if first.contains("panicked at") { next.to_owned() } else { first.to_owned() })
+        })
+        .or_else(|| lines().last().map(str::to_owned))
+        .unwrap_or_default();
+    Outcome::Noticed(telling.replace('|', "/").chars().take(110).collect())
+}
+
+fn reader(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
