@@ -26,12 +26,12 @@ const COMBINE_PART: usize = 16;
 /// For what is in channels.
 const CHANNEL_PART: usize = 16;
 
-/// For what nothing accounts for: memory that was freed and not given back, which every thread has of its
-/// own, and what compactions of the store take. Measured: most of it grows with the threads, little with
-/// the budget.
+/// For what nothing accounts for: memory that was freed and not given back. Measured: some of it grows with
+/// the budget, most with the threads, because each allocates from memory of its own, and a block that the
+/// store caches leaves a hole where another thread evicts it. It has at most 7/16 of all.
 const UNSEEN_PART: usize = 16;
-const UNSEEN_THREAD_BYTES: usize = 5 << 20;
-const UNSEEN_PART_MIN: usize = 3;
+const UNSEEN_PARTS_MAX: usize = 7;
+const UNSEEN_THREAD_BYTES: usize = 10 << 20;
 
 /// Least that a channel holds: smaller batches cost more than the rows in them.
 const CHANNEL_BYTES_MIN: usize = 64 << 10;
@@ -45,7 +45,7 @@ pub(crate) fn channel_limits(config: &EngineConfig, count: usize) -> ChannelLimi
 /// Memory of all hot tables.
 fn hot_bytes(all: usize, threads: usize) -> usize {
     let unseen = all / UNSEEN_PART + UNSEEN_THREAD_BYTES.saturating_mul(threads);
-    let unseen = unseen.min(all / UNSEEN_PART_MIN);
+    let unseen = unseen.min(all / UNSEEN_PART * UNSEEN_PARTS_MAX);
     all - all / STORE_PART - all / COMBINE_PART - all / CHANNEL_PART - unseen
 }
 
@@ -189,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn the_hot_tables_have_more_than_a_quarter() {
+    fn the_hot_tables_have_the_rest() {
         for all in [1 << 20, 64 << 20, 1 << 30] {
             for threads in [1, 4, 1000] {
                 let hot = hot_bytes(all, threads);
-                assert!(hot > all / 4 && hot < all * 5 / 8, "{hot} of {all}");
+                assert!(hot >= all / 16 * 3 && hot < all * 5 / 8, "{hot} of {all}");
             }
         }
     }

@@ -26,6 +26,11 @@ const SPILL_SHARE: usize = 32;
 /// Empty pieces that are kept: pieces of a table have one of two sizes.
 const SPARES_MAX: usize = 2;
 
+/// A table is divided when it is larger than this part of the share, as a divisor, and these limits: most
+/// tables are small, and one piece is found faster.
+const WHOLE_PART: usize = 32;
+const WHOLE_BYTES: (usize, usize) = (64 << 10, 8 << 20);
+
 /// Of a full piece, the part that leaves, as a divisor: the work is spread over all entries that come in
 /// until it is full again.
 const LEAVING_PART: usize = 4;
@@ -79,7 +84,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.write_removed()?;
         self.notice_applied();
         self.sample_values();
-        self.tables.iter_mut().for_each(Table::measure);
+        let whole_bytes_max = (self.share_bytes / WHOLE_PART).clamp(WHOLE_BYTES.0, WHOLE_BYTES.1);
+        self.tables.iter_mut().for_each(|table| table.measure(whole_bytes_max));
         let expected = self.state_bytes() + self.growth_bytes();
         if self.backend.is_some() && expected > self.share_bytes && self.may_evict() {
             self.keep_to_share()?;

@@ -35,9 +35,6 @@ pub(super) const UNLOGGED: u8 = 32;
 /// Pieces of a large table.
 const PIECES: usize = 64;
 
-/// Entries up to which a table is one piece: most namespaces are small.
-const ONE_PIECE_MAX: usize = 4096;
-
 /// One key in memory.
 pub(super) struct Entry<K: Key, V> {
     pub(super) hash: KeyHash,
@@ -259,14 +256,15 @@ impl<K: Key, V> Table<K, V> {
         self.entries - self.stored + self.cold.rows
     }
 
-    /// Looks at what a batch added, and divides a table that has become large.
-    pub(super) fn measure(&mut self) {
+    /// Looks at what a batch added, and divides a table that has become larger than `whole_bytes_max`.
+    pub(super) fn measure(&mut self, whole_bytes_max: usize) {
         let added = self.entries.saturating_sub(self.entries_before);
         self.growth = added.max(self.growth - self.growth.div_ceil(8));
         if self.entries == self.entries_before {
             return;
         }
-        if let ([whole], true) = (&mut self.pieces[..], self.entries > ONE_PIECE_MAX) {
+        self.remeasure();
+        if let ([whole], true) = (&mut self.pieces[..], self.piece_bytes > whole_bytes_max) {
             let whole = std::mem::take(whole);
             let room = self.entries / PIECES * 5 / 4;
             self.pieces = (0..PIECES).map(|_| HashTable::with_capacity(room)).collect();
@@ -274,8 +272,8 @@ impl<K: Key, V> Table<K, V> {
                 let piece = self.piece_of(entry.hash);
                 self.pieces[piece].insert_unique(entry.hash, entry, |entry| entry.hash);
             }
+            self.remeasure();
         }
-        self.remeasure();
     }
 
     /// Looks at the memory of the pieces after some were replaced.
