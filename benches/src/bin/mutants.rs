@@ -3,10 +3,11 @@
 //! `make mutants`. The tests are built once with the feature `failpoints`; a mistake is chosen by an environment variable. Exit code 1 if one goes unnoticed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use benches::machine::Circumstances;
 use clap::Parser;
@@ -131,53 +132,46 @@ fn run(bug: &str) -> Result<(), String> {
 fn with_bug(bug: &str, layer: Layer) -> Outcome {
     let mut command = layer.command();
     command.env("HEADWATER_BUG", bug);
-    match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+    match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => outcome(child),
         Err(error) => Outcome::Noticed(format!("{command:?} cannot be started: {error}")),
     }
 }
 
+/// Reads what a layer says until it ends or says that something is wrong.
 fn outcome(mut child: Child) -> Outcome {
-    let output = child.stdout.take().map(reader);
-    let errors = child.stderr.take().map(reader);
-    let (done, ended) = std::sync::mpsc::channel();
-    let id = child.id();
-    let waiting = std::thread::spawn(move || {
-        let status = child.wait();
-        let _ = done.send(());
-        status
-    });
-    if ended.recv_timeout(LIMIT).is_err() {
-        // Cargo and the test below it.
-        let _ = Command::new("pkill").args(["-9", "-P", &id.to_string()]).status();
-        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
-        return Outcome::Noticed("it does not end".to_owned());
+    let (sender, lines) = std::sync::mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // Nobody listens any more when enough was said.
+                let _ = sender.send(line);
+            }
+        });
     }
-    let status = waiting.join();
-    let text = |thread: Option<std::thread::JoinHandle<String>>| {
-        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    let started = Instant::now();
+    let mut last = String::new();
+    let telling = loop {
+        match lines.recv_timeout(LIMIT.saturating_sub(started.elapsed())) {
+            Ok(line) if line.ends_with("FAILED") || line.starts_with("VIOLATION") => break Some(line),
+            Ok(line) => last = line,
+            Err(RecvTimeoutError::Timeout) => break Some("it does not end".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => break None,
+        }
     };
-    let (output, errors) = (text(output), text(errors));
-    if matches!(status, Ok(Ok(status)) if status.success()) {
-        return Outcome::Passed;
+    if telling.is_some() {
+        end(&child);
     }
-    let lines = || output.lines().chain(errors.lines());
-    let telling = lines()
-        .find(|line| line.contains("VIOLATION") || line.contains("panicked at"))
-        .and_then(|first| {
-            // A panic says what it is about in the line behind.
-            let next = lines().skip_while(|line| *line != first).nth(1).unwrap_or_default();
-            Some(if first.contains("panicked at") { next.to_owned() } else { first.to_owned() })
-        })
-        .or_else(|| lines().last().map(str::to_owned))
-        .unwrap_or_default();
-    Outcome::Noticed(telling.replace('|', "/").chars().take(110).collect())
+    let succeeded = child.wait().is_ok_and(|status| status.success());
+    match telling.or((!succeeded).then_some(last)) {
+        None => Outcome::Passed,
+        Some(line) => Outcome::Noticed(line.replace('|', "/").chars().take(110).collect()),
+    }
 }
 
-fn reader(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+/// Ends a program and those that it has started.
+fn end(child: &Child) {
+    let id = child.id().to_string();
+    let _ = Command::new("pkill").args(["-9", "-P", &id]).status();
+    let _ = Command::new("kill").args(["-9", &id]).status();
 }
