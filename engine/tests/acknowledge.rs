@@ -118,7 +118,7 @@ fn what_was_acknowledged_survives_every_crash_and_the_rest_is_sent_again() {
 }
 
 #[test]
-fn nothing_is_acknowledged_before_its_epoch_is_committed() {
+fn an_epoch_acknowledges_what_was_read_before_it() {
     let (mailbox, driver) = (Mailbox::new(5), TestDriver::new());
     mailbox.0.lock().unwrap().goes_on = true;
     let rows = driver.output("rows", &driver.builder().source("mailbox", mailbox.clone()));
