@@ -41,15 +41,18 @@ impl<T: Record> SourceReader<T, FramedPosition> for Reader<T> {
         if self.is_over(now_ms) {
             return Ok(Poll::Finished);
         }
-        let mut moved = self.accept(now_ms);
+        let mut moved = false;
         for _ in 0..self.connections.len() {
             if out.is_full() {
-                return Ok(Poll::More);
+                moved = true;
+                break;
             }
             self.turn = (self.turn + 1) % self.connections.len();
             moved |= self.serve(self.turn, now_ms, out)?;
         }
         self.connections.retain(|connection| !connection.is_gone());
+        // Behind the others, because who has gone has left a place.
+        moved |= self.accept(now_ms);
         Ok(if moved { Poll::More } else { Poll::Idle })
     }
 
