@@ -151,7 +151,10 @@ fn a_reader_is_first_told_of_the_position_at_which_it_was_opened() {
     let (mailbox, rows, counts) = (Mailbox::new(COUNT / 2), Ledger::new(), Ledger::new());
     let config = || {
         let interval = std::time::Duration::from_millis(1);
-        EngineConfig::default().parallelism(2).epoch_interval(interval).state_dir(directory.path().join("job"))
+        EngineConfig::default()
+            .parallelism(2)
+            .epoch_interval(interval)
+            .state_dir(directory.path().join("job"))
     };
     mailbox.0.lock().unwrap().goes_on = true;
     let running = topology(&mailbox, &rows, &counts).start(config()).unwrap();

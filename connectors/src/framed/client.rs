@@ -147,10 +147,7 @@ impl FramedClient {
     /// The job is away for too long, or has refused the client.
     pub fn flush(&mut self) -> Result<()> {
         while !self.kept.is_empty() {
-            self.with_link(|client| {
-                client.write()?;
-                client.read()
-            })?;
+            self.with_link(Self::exchange)?;
         }
         Ok(())
     }
@@ -168,10 +165,7 @@ impl FramedClient {
 
     fn push(&mut self, record: Option<&[u8]>) -> Result<u64> {
         while self.kept_bytes >= self.kept_bytes_max && !self.kept.is_empty() {
-            self.with_link(|client| {
-                client.write()?;
-                client.read()
-            })?;
+            self.with_link(Self::exchange)?;
         }
         self.last += 1;
         let mut frame = Vec::new();
@@ -235,6 +229,13 @@ impl FramedClient {
         self.written = 0;
         self.unwritten_bytes = self.kept_bytes;
         self.read()
+    }
+
+    /// Writes, and waits for an answer if there will be one.
+    fn exchange(&mut self) -> Result<(), Broken> {
+        self.write()?;
+        // The first answer of a new connection may have been about everything.
+        if self.kept.is_empty() { Ok(()) } else { self.read() }
     }
 
     /// Writes what was not written on this connection.

@@ -165,8 +165,7 @@ impl Clients {
 
     /// How many clients have ended and are committed; and how many of them know it.
     pub(super) fn ended(&self) -> (usize, usize) {
-        let ended =
-            self.by_id.values().filter(|client| client.ended && client.committed == client.received);
+        let ended = self.by_id.values().filter(|client| client.ended && client.committed == client.received);
         ended.fold((0, 0), |(all, told), client| (all + 1, told + usize::from(client.told)))
     }
 }

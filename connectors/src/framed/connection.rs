@@ -19,11 +19,17 @@ const KEPT_BYTES_MAX: usize = 4 * READ_BYTES;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Nobody knows yet who it is.
-    Hello { until_ms: u64 },
+    Hello {
+        until_ms: u64,
+    },
     /// The connection of this client.
-    Ready { id: String },
+    Ready {
+        id: String,
+    },
     /// Refused: what still comes is passed over, because otherwise the reason might not arrive.
-    Refused { until_ms: u64 },
+    Refused {
+        until_ms: u64,
+    },
     Gone,
 }
 

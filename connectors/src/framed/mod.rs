@@ -34,8 +34,7 @@ struct Keys {
     csv: Option<CsvColumns>,
 }
 
-type Decode<T> =
-    for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record>::View<'a>, DecodeError>;
+type Decode<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record>::View<'a>, DecodeError>;
 
 /// Listens for clients that number their records, and acknowledges a record when its epoch is committed, so
 /// that it is counted exactly once although a socket cannot be read again: what was not acknowledged is sent
@@ -150,7 +149,9 @@ impl<T: Record> FramedSocket<T> {
     /// Listens on `host:port`; each record is a JSON object, as a line of `JsonLines` is.
     #[must_use]
     pub fn json(address: impl Into<String>) -> Self {
-        FramedSocket::new(address.into(), |text, keys, arena| decode_json_line::<T>(text, arena, &mut keys.json))
+        FramedSocket::new(address.into(), |text, keys, arena| {
+            decode_json_line::<T>(text, arena, &mut keys.json)
+        })
     }
 
     /// Listens on `host:port`; each record is a row of comma-separated cells, one for each field in the

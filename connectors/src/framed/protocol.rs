@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn what_cannot_become_a_beginning_is_refused_at_once() {
-        for bytes in [&b"G"[..], b"HWF2", b"HWF1\0", b"HWF1\x41", b"HWF1\x01\xff12345678", b"HWF1\x01\n12345678"]
+        for bytes in
+            [&b"G"[..], b"HWF2", b"HWF1\0", b"HWF1\x41", b"HWF1\x01\xff12345678", b"HWF1\x01\n12345678"]
         {
             assert!(Hello::parse(bytes).is_err(), "{bytes:?}");
         }
