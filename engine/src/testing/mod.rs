@@ -6,7 +6,9 @@
 //! 4. `crashes`: the same simulation with a disk that loses power
 //! 5. `ledger`: [`Ledger`], a sink that stands outside and remembers what it was shown
 //! 6. `parts`: the sources and sinks that all use
+//! 7. `check`: [`check_source`] and [`check_sink`]: does a connector keep its promises?
 
+mod check;
 mod clock;
 mod crashes;
 mod driver;
@@ -14,6 +16,7 @@ mod ledger;
 mod parts;
 mod simulation;
 
+pub use self::check::{SinkCheck, SinkReport, SourceCheck, SourceReport, check_sink, check_source};
 pub use self::clock::ManualClock;
 pub use self::crashes::CrashReport;
 pub use self::driver::{TestDriver, TestInput, TestOutput, TestRun};
