@@ -49,11 +49,14 @@ type Decode<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record
 ///
 /// | who | bytes | meaning |
 /// |---|---|---|
-/// | client, once | `HWF1`, `u8` n, n bytes, `u64` a | its id, 1 to 64 bytes of UTF-8 that are its own; frames up to a are known to be acknowledged |
-/// | client | `u32` n, `u64` s, n bytes | record number s; the first of a client has number 1, each next one more |
-/// | client | `u32` 4294967295, `u64` s | the client's input ends; it takes a number as a record does |
-/// | server | `u8` 1, `u64` s | everything up to s is acknowledged; the answer to the first bytes, then whenever s grows |
-/// | server | `u8` 2, `u16` n, n bytes | refused, with the reason in UTF-8; the server closes the connection |
+/// | client, once | `HWF1`, `u8` n, n bytes, `u64` a | hello: its id in UTF-8; a is acknowledged already |
+/// | client | `u32` n, `u64` s, n bytes | record number s |
+/// | client | `u32` 4294967295, `u64` s | the client's input ends, with a number of its own |
+/// | server | `u8` 1, `u64` s | everything up to s is acknowledged; to a hello, and whenever s grows |
+/// | server | `u8` 2, `u16` n, n bytes | refused, with the reason in UTF-8; the connection is closed |
+///
+/// An id has 1 to 64 bytes, and no two clients have the same. The first record of a client has number 1, each
+/// next one more. A client that knows of no acknowledgement says hello with 0, and learns it from the answer.
 ///
 /// A client keeps what is not acknowledged, and when it connects again sends all of it behind the server's
 /// first answer, under the same numbers. In Python:
@@ -90,14 +93,15 @@ type Decode<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record
 /// | | |
 /// |---|---|
 /// | a record that cannot be understood | is rejected and acknowledged: it would be no better the next time |
-/// | bytes that are no frame, a frame that is too long, a number left out | the client is refused, with the reason |
+/// | no frame, one that is too long, a number left out | the client is refused, with the reason |
 /// | two connections with one id | the newer one stays, the older one is refused |
 /// | a client says nothing in the first ten seconds | its connection is closed |
-/// | a client sends slowly, or does not read what it is told | nobody waits for it; acknowledgements are not queued, the newest stands for all |
-/// | a client is switched off | the system finds out after two minutes; a new connection is welcome at any time |
+/// | a client sends slowly | nobody waits for it |
+/// | a client does not read what it is told | nothing is queued: the newest acknowledgement stands for all |
+/// | a client is switched off | the system finds out in minutes; its new connection is taken at any time |
 /// | the job is slower than its clients | frames stay in the socket, and the clients wait |
-/// | too many connections | a new one is closed at once and may try again; see [`Self::connections_max`] |
-/// | too many clients | the one that has been silent for longest is forgotten; see [`Self::clients_max`] |
+/// | too many connections | a new one is closed and may try again; see [`Self::connections_max`] |
+/// | too many clients | who has been silent for longest is forgotten; see [`Self::clients_max`] |
 ///
 /// Whoever can connect can send: there are no passwords and no encryption. Listen on the local computer,
 /// or behind something that has both.

@@ -63,10 +63,10 @@ impl<T: Record> SourceReader<T, FramedPosition> for Reader<T> {
     fn committed(&mut self, position: &FramedPosition) -> Result<()> {
         let before: Vec<u64> = self.connections.iter().map(|of| self.committed_of(of)).collect();
         self.clients.commit(position);
-        for index in 0..self.connections.len() {
-            let committed = self.committed_of(&self.connections[index]);
-            if committed > before[index] {
-                self.connections[index].acknowledge(committed);
+        for (connection, before) in self.connections.iter_mut().zip(before) {
+            let committed = connection.id().map_or(0, |id| self.clients.committed(id));
+            if committed > before {
+                connection.acknowledge(committed);
             }
         }
         self.tell();

@@ -88,7 +88,7 @@ impl SourceReader<u64, u64> for ToyReader {
                 return Ok(Poll::More);
             }
             self.next += 1;
-            if self.next % 10 == 0 {
+            if self.next.is_multiple_of(10) {
                 let reason = "a tenth".to_owned();
                 let (origin, payload) = ("toy".to_owned(), self.next.to_string());
                 out.reject(&Rejected { origin, line: self.next, offset: 0, reason, payload })?;
@@ -104,7 +104,7 @@ impl SourceReader<u64, u64> for ToyReader {
         match self.mistake {
             Mistake::PositionTooEarly => self.next.saturating_sub(1),
             Mistake::PositionTooLate => self.next + 1,
-            Mistake::PositionForgetsRejected if self.next % 10 == 0 => self.next.saturating_sub(1),
+            Mistake::PositionForgetsRejected if self.next.is_multiple_of(10) => self.next.saturating_sub(1),
             Mistake::PositionIsCut => self.next % 64,
             Mistake::PositionMoves => self.next + self.looks.fetch_add(1, SeqCst) % 2,
             _ => self.next,

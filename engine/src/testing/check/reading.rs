@@ -114,9 +114,10 @@ impl<'a, S: Source> Reading<'a, S> {
         self.clock.advance(Duration::from_millis(100));
         let (records, rejected, poll) = poll_source(&mut *self.reader, &self.clock, rows_max)
             .map_err(|error| Error::failed(format!("`poll` failed: {error}")).at(self.partition))?;
-        let mut given = Given::default();
-        given.records = records.iter().map(encode_record).collect::<Result<_>>()?;
-        given.rejected = rejected.iter().map(|of: &Rejected| encode_record(of)).collect::<Result<_>>()?;
+        let given = Given {
+            records: records.iter().map(encode_record).collect::<Result<_>>()?,
+            rejected: rejected.iter().map(|of: &Rejected| encode_record(of)).collect::<Result<_>>()?,
+        };
         if given.len() > rows_max {
             let count = given.len();
             return Err(self.broken(format!(
