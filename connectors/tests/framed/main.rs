@@ -7,5 +7,6 @@
 )]
 
 mod crashes;
+mod python;
 mod server;
 mod wire;
