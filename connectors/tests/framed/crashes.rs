@@ -60,8 +60,8 @@ fn what_clients_send_counts_once_in_simulated_crashes() {
 #[test]
 #[ignore = "the other test starts it"]
 fn a_job_that_is_killed() {
-    let variable = |name| std::env::var(name).unwrap();
-    let (directory, address) = (variable("FRAMED_DIRECTORY"), variable("FRAMED_ADDRESS"));
+    let variables = ["FRAMED_DIRECTORY", "FRAMED_ADDRESS"].map(|name| std::env::var(name).ok());
+    let [Some(directory), Some(address)] = variables else { return };
     let directory = Path::new(&directory);
     let flow = StreamBuilder::new("killed");
     let (lines, rejected) = flow.source_or_rejected("clients", FramedSocket::lines(address).until_ended(2));
