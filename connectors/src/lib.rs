@@ -5,6 +5,7 @@ pub mod format;
 
 mod console;
 mod file_sink;
+mod framed;
 mod generator;
 mod host;
 mod memory;
@@ -13,6 +14,7 @@ mod socket;
 pub use self::console::Console;
 pub use self::file::{CsvFile, JsonLines, TextFile};
 pub use self::file_sink::{CsvSink, JsonLinesSink};
+pub use self::framed::{ClientPosition, FramedClient, FramedPosition, FramedSocket};
 pub use self::generator::{Generator, Rate, SourceExt, Throttled};
 pub use self::host::{HostMetrics, HostReading};
 pub use self::memory::{Collect, MemorySource};

@@ -47,6 +47,8 @@ pub const POINTS: &[&str] = &[
     "publish.synced",
     "publish.renamed",
     "publish.done",
+    "source.committed",
+    "source.acknowledged",
     "epoch.last",
     "recover.locked",
     "recover.claimed",

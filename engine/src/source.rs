@@ -27,7 +27,10 @@ pub enum Poll {
 /// A place that records come from: the description; it is opened anew for every run.
 ///
 /// The replay contract: a reader opened at a position gives exactly the records that followed when
-/// another reader reported that position.
+/// another reader reported that position, rejected ones included. `testing::check_source` tries it out.
+///
+/// What cannot be read again, but is sent again by somebody who gets no answer, keeps the contract with
+/// [`SourceReader::committed`]: it answers when a record can no longer be lost.
 ///
 /// ```
 /// use headwater::prelude::*;
@@ -100,6 +103,23 @@ pub trait SourceReader<T: Record, P: Record>: Send {
 
     /// Where a reader must be opened to continue after the last record written.
     fn position(&self) -> P;
+
+    /// The records in front of `position` can no longer be lost, and none of them will be asked for again:
+    /// whoever sent them may be answered, what was kept of them may be forgotten. Must not wait.
+    ///
+    /// Called between two polls, when the epoch that journalled `position` is durable; without a state
+    /// directory, when it is complete. A reader that was opened at a position is first of all told of that.
+    /// Positions come in the order in which they were reported, each stands for all before it, the same
+    /// one may come again, and one that the reader reported may never come, because of a crash.
+    ///
+    /// A reader that has said [`Poll::Finished`] is gone. One that has to answer for its last records says
+    /// [`Poll::Idle`] behind them until it is told of a position behind them.
+    ///
+    /// # Errors
+    /// The source cannot go on. A peer that is not there any more is no error: it will come again.
+    fn committed(&mut self, _position: &P) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A record that could not be understood, with the place where it stands.

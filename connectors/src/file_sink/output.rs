@@ -183,7 +183,7 @@ impl FileOutput {
             return Ok(Delivery::Final);
         }
         let piece = Piece::read(staged)?;
-        if piece.is_complete && piece.bytes.is_empty() && self.is_published(&piece)? {
+        if piece.is_complete && self.is_published(&piece)? {
             return Ok(Delivery::Final);
         }
         let part = part_of(&self.layout.folder, piece.name);

@@ -91,6 +91,10 @@ impl<T: Record, P: Record> SourceReader<T, P> for Reader<T, P> {
     fn position(&self) -> P {
         self.reader.position()
     }
+
+    fn committed(&mut self, position: &P) -> Result<()> {
+        self.reader.committed(position)
+    }
 }
 
 impl<T: Record, P: Record> Reader<T, P> {

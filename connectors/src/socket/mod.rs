@@ -17,8 +17,10 @@ const READS_PER_POLL_MAX: usize = 16;
 
 /// Reads lines of UTF-8 text from a TCP connection, such as one served by `nc -lk 9999`.
 ///
-/// A socket cannot be asked to send again: a line that was read, but whose epoch was not complete when
-/// the run failed, is lost. The position counts the lines that were read.
+/// At-most-once: a socket cannot be asked to send again, so a line that was read and whose epoch was not
+/// committed when the run ended is lost, and so is what the system had received for a process that is gone.
+/// What is committed counts once. Where every line must count, let the peer speak the protocol of
+/// [`FramedSocket`](crate::FramedSocket). The position counts the lines that were read.
 ///
 /// Lines over 1 MiB and lines that are not UTF-8 are rejected. When the peer closes the connection, the
 /// source ends, unless it is told to [connect again](Self::reconnect). It still counts as unbounded,

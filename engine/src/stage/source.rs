@@ -22,6 +22,9 @@ const RETRY_MS: (u64, u64) = (1, 10);
 
 type Reader<S> = Box<dyn SourceReader<<S as Source>::Record, <S as Source>::Position>>;
 
+/// Where the open partitions stood when an epoch passed.
+type Stood<S> = (Epoch, Vec<(usize, <S as Source>::Position)>);
+
 /// What a source instance is made of.
 pub(crate) struct SourceParts<S: Source> {
     pub(crate) name: String,
@@ -56,6 +59,8 @@ pub(crate) struct Positions {
 pub(crate) struct SourceInstance<S: Source> {
     parts: SourceParts<S>,
     readers: Vec<Option<Reader<S>>>,
+    /// Epochs that are not durable yet; as many as may be on their way.
+    stood: VecDeque<Stood<S>>,
     /// Open partitions; the first is the one being read.
     turn: VecDeque<usize>,
     unopened: usize,
@@ -83,6 +88,7 @@ impl<S: Source> SourceInstance<S> {
         }
         SourceInstance {
             readers: parts.context.partition_names.iter().map(|_| None).collect(),
+            stood: VecDeque::new(),
             turn: VecDeque::new(),
             unopened: 0,
             rows: BatchBuilder::new(parts.limits),
@@ -107,11 +113,14 @@ impl<S: Source> SourceInstance<S> {
                 continue;
             }
             let before = self.parts.positions.get(partition);
-            let position = match before.filter(|before| !before.position.is_empty()) {
-                Some(before) => Some(decode_record(&self.parts.name, &before.position)?),
-                None => None,
+            let position = || {
+                let before = before.filter(|before| !before.position.is_empty());
+                before.map(|before| decode_record(&self.parts.name, &before.position)).transpose()
             };
-            let reader = self.parts.source.open(partition, position).map_err(|e| self.at(e))?;
+            let mut reader = self.parts.source.open(partition, position()?).map_err(|e| self.at(e))?;
+            if let Some(position) = position()? {
+                reader.committed(&position).map_err(|e| self.at(e))?;
+            }
             self.readers[index] = Some(reader);
             self.turn.push_back(index);
         }
@@ -230,13 +239,20 @@ impl<S: Source> SourceInstance<S> {
 }
 
 impl<S: Source> SourceInstance<S> {
-    /// Where the partitions stand between two batches.
-    fn positions(&self) -> Result<Positions> {
-        let mut partitions = Vec::new();
+    /// Where the open partitions stand between two batches, ascending.
+    fn stand(&self) -> Vec<(usize, S::Position)> {
+        let readers = self.readers.iter().enumerate();
+        readers.filter_map(|(index, reader)| Some((index, reader.as_ref()?.position()))).collect()
+    }
+
+    /// Where all partitions stand, of which these are open.
+    fn positions(&self, open: &[(usize, S::Position)]) -> Result<Positions> {
+        let (mut partitions, mut open) = (Vec::new(), open.iter().peekable());
         let statuses = &self.parts.context.partitions;
         for (index, partition) in self.parts.context.partition_names.iter().enumerate() {
-            let position = match (&self.readers[index], self.parts.positions.get(partition)) {
-                (Some(reader), _) => encode_record(&reader.position())?,
+            let stands = open.next_if(|(of, _)| *of == index);
+            let position = match (stands, self.parts.positions.get(partition)) {
+                (Some((_, position)), _) => encode_record(position)?,
                 (None, Some(before)) => before.position.clone(),
                 (None, None) => Vec::new(),
             };
@@ -252,21 +268,37 @@ impl<S: Source> SourceInstance<S> {
         if !failpoint::bug("barrier-overtakes") {
             self.send()?;
         }
+        if failpoint::bug("positions-late")
+            && let Some(&partition) = self.turn.front()
+        {
+            self.read(partition)?;
+        }
+        let stand = self.stand();
         if self.parts.context.journal.is_on() {
-            if failpoint::bug("positions-late")
-                && let Some(&partition) = self.turn.front()
-            {
-                self.read(partition)?;
-            }
-            let positions = self.positions()?;
+            let positions = self.positions(&stand)?;
             self.parts.context.journal.record(EntryKind::Positions, &self.parts.name, &positions)?;
             failpoint::pass("source.positions");
         }
+        self.stood.push_back((epoch, stand));
         let parts = &mut self.parts;
         parts.chain.on_barrier(epoch, &mut parts.context)?;
         parts.rejected.on_barrier(epoch, &mut parts.context)?;
         parts.frame.pass(epoch, &mut parts.context.journal)?;
         failpoint::pass("source.passed");
+        Ok(())
+    }
+
+    /// Tells the readers of epochs that are durable.
+    fn acknowledge(&mut self, committed: Epoch) -> Result<()> {
+        while let Some((_, stood)) = self.stood.pop_front_if(|(epoch, _)| *epoch <= committed) {
+            failpoint::pass("source.committed");
+            for (index, position) in stood {
+                if let Some(reader) = &mut self.readers[index] {
+                    reader.committed(&position).map_err(|error| error.at(&self.parts.name))?;
+                }
+            }
+            failpoint::pass("source.acknowledged");
+        }
         Ok(())
     }
 
@@ -281,6 +313,9 @@ impl<S: Source> SourceInstance<S> {
 impl<S: Source> StageInstance for SourceInstance<S> {
     fn step(&mut self) -> Result<Progress> {
         let committed = self.parts.frame.commit()?;
+        if committed {
+            self.acknowledge(Epoch(self.parts.frame.committed))?;
+        }
         if self.parts.frame.is_over() {
             return Ok(Progress::Done);
         }

@@ -6,8 +6,10 @@
 //! 4. `crashes`: the same simulation with a disk that loses power
 //! 5. `ledger`: [`Ledger`], a sink that stands outside and remembers what it was shown
 //! 6. `schema`: [`check_state_schema`], which notices that state has changed
-//! 7. `parts`: the sources and sinks that all use
+//! 7. `check`: [`check_source`] and [`check_sink`]: does a connector keep its promises?
+//! 8. `parts`: the sources and sinks that all use
 
+mod check;
 mod clock;
 mod crashes;
 mod driver;
@@ -16,6 +18,7 @@ mod parts;
 mod schema;
 mod simulation;
 
+pub use self::check::{SinkCheck, SinkReport, SourceCheck, SourceReport, check_sink, check_source};
 pub use self::clock::ManualClock;
 pub use self::crashes::CrashReport;
 pub use self::driver::{TestDriver, TestInput, TestOutput, TestRun};

@@ -40,6 +40,7 @@
 //! 7. A file is delivered when its directory is synced. Until then a power loss hides it, and recovery shows it
 //!    again: the one way in which visible output can vanish, for as long as the machine is down.
 //! 8. What the log does not name is garbage: a staged file of an aborted attempt is removed.
+//! 9. A sender forgets what it is told to: it is told of the positions in a durable epoch, not of what was read.
 //!
 //! `cargo test` explores `SMALL` and all bugs; with `HEADWATER_MODEL_SCALE=1` it explores `LARGE` too, and with
 //! `-- --nocapture` it prints the table. Not modelled: another number of subtasks after a restart, the fallback to

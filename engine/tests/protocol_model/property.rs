@@ -116,6 +116,10 @@ fn always() -> Vec<Property<Protocol>> {
             let taken = taken(state);
             state.phase != Phase::Running || operator.values == taken && operator.blob == taken.total()
         }),
+        Property::always("what was acknowledged is not read again", |_, state: &State| {
+            let read = state.job.position.iter().zip(&state.acknowledged);
+            state.phase != Phase::Running || read.into_iter().all(|(read, acknowledged)| read >= acknowledged)
+        }),
         Property::always("epochs do not go back", |_, state: &State| !state.broken.went_back),
         Property::always("a zombie changes nothing visible", |_, state: &State| !state.broken.zombie_shown),
         Property::always("the end has everything once", |protocol: &Protocol, state: &State| {

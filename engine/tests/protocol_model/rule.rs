@@ -34,6 +34,8 @@ pub(crate) enum Bug {
     TailTrustedUnsynced,
     NameTrustedUnsynced,
     ZombieFencesBack,
+    AcknowledgedUnsynced,
+    AcknowledgedAsRead,
 }
 
 /// How much a run explores.
@@ -121,5 +123,7 @@ pub(crate) const BUGS: &[(Bug, &str, Size)] = &[
     (Bug::FinishBeforeDelivery, "finished at the log's commit, not the sinks'", size(1, 0)),
     (Bug::TailTrustedUnsynced, "restart trusts a log tail that is not synced", size(1, 2)),
     (Bug::NameTrustedUnsynced, "restart trusts a rename that is not synced", size(1, 1)),
+    (Bug::AcknowledgedUnsynced, "senders are answered before the log's sync", size(1, 1)),
+    (Bug::AcknowledgedAsRead, "senders are answered for what the epoch does not have", size(2, 1)),
     (Bug::ZombieFencesBack, "a fenced zombie takes the sink back", zombie(1, 1)),
 ];

@@ -40,6 +40,8 @@ pub(crate) struct State {
     /// Staged files that are not renamed yet.
     pub(crate) files: List<File, 8>,
     pub(crate) outside: [Outside; 2],
+    /// Records per source that their sender was told to forget.
+    pub(crate) acknowledged: [u8; 2],
     pub(crate) job: Job,
     pub(crate) zombie: Option<Zombie>,
     pub(crate) broken: Broken,

@@ -228,10 +228,14 @@ impl Protocol {
             Step::AppendCommit => {
                 state.job.committing += 1;
                 state.log.append(Entry::Commit { epoch: state.job.committing });
+                if self.has(Bug::AcknowledgedUnsynced) {
+                    self.acknowledge(state);
+                }
             }
             Step::Sync => {
                 state.log.sync();
                 state.job.committed = state.job.committing;
+                self.acknowledge(state);
             }
             Step::Apply => apply(state, self.applicable(state)),
             Step::Flush => state.store.durable = state.store.current,
@@ -268,6 +272,19 @@ impl Protocol {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Senders are answered as early as it is allowed; later is no worse, because they keep more.
+    fn acknowledge(&self, state: &mut State) {
+        for partition in 0..2 {
+            let position = if self.has(Bug::AcknowledgedAsRead) {
+                state.job.position[partition]
+            } else {
+                state.log.position(partition, state.job.committing)
+            };
+            let acknowledged = &mut state.acknowledged[partition];
+            *acknowledged = position.max(*acknowledged);
         }
     }
 

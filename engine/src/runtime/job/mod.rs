@@ -216,9 +216,14 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
     })?;
     if needed + 1 < last.0 && !failpoint::bug("older-output-forgotten") {
         recovery.read(Epoch(needed), &mut |record| {
+            if record.kind != RecordKind::Staged {
+                return Ok(());
+            }
             let owner = (record.owner.to_owned(), record.subtask);
-            let wanted = shown.get(&owner).is_some_and(|shown| record.epoch.0 > *shown);
-            if record.kind == RecordKind::Staged && wanted {
+            // Output of a subtask that is no more is on its way with another, nobody knows with which.
+            let least = || shown.iter().filter(|((of, _), _)| *of == owner.0).map(|(_, shown)| *shown).min();
+            let shown = shown.get(&owner).copied().or_else(least);
+            if shown.is_some_and(|shown| record.epoch.0 > shown) {
                 keep_staged(nodes.entry(owner.0).or_default(), &record);
             }
             Ok(())

@@ -1,0 +1,12 @@
+//! Framed sockets, from real connections on this host: by hand, simulated with crashes, and killed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers stand outside of test functions"
+)]
+
+mod crashes;
+mod python;
+mod server;
+mod wire;
