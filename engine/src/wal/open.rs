@@ -45,7 +45,9 @@ impl EpochLog {
             }
         };
         failpoint::pass("recover.looked");
-        let (first, own) = cut(&survey);
+        let begin = limits.begin.filter(|_| survey.segments.is_empty());
+        // A log whose first record is not the first of all says itself from where on it is complete.
+        let (first, own) = if begin.is_some() { (Lsn(2), Lsn(2)) } else { cut(&survey) };
         let mut log = EpochLog {
             storage: storage.clone(),
             job,
@@ -57,8 +59,8 @@ impl EpochLog {
             buffer: Vec::new(),
             next: own,
             durable: first,
-            committed: survey.committed(),
-            epoch_max: survey.committed(),
+            committed: begin.map_or(survey.committed(), |begin| begin.committed),
+            epoch_max: begin.map_or(survey.committed(), |begin| begin.complete_from),
             commit_segment: commit_segment(&survey, number, first),
             kept: kept(&survey, number),
             delivered: survey.delivered.clone(),
