@@ -122,13 +122,13 @@ impl Error {
         Error::Io { path: path.as_ref().to_owned(), source }
     }
 
-    /// True when the state store is damaged, wherever that was found.
+    /// What is wrong with the state store, wherever that was found; `None` when the error is another one.
     #[must_use]
-    pub fn is_state_damage(&self) -> bool {
+    pub fn state_damage(&self) -> Option<&str> {
         match self {
-            Error::StateDamaged { .. } => true,
-            Error::At { source, .. } => source.is_state_damage(),
-            _ => false,
+            Error::StateDamaged { reason, .. } => Some(reason),
+            Error::At { source, .. } => source.state_damage(),
+            _ => None,
         }
     }
 

@@ -32,8 +32,9 @@ struct Draft {
 pub(crate) struct Copies {
     pub(crate) snapshots: Snapshots,
     pub(crate) requests: Requests,
-    /// Copies that are ordered and not done.
+    /// Copies that are ordered and not done, and savepoints among them.
     open: AtomicUsize,
+    savepoints_open: AtomicUsize,
     is_over: AtomicBool,
     work: Mutex<Option<WorkSender<Draft>>>,
 }
@@ -58,14 +59,16 @@ impl CopyThread {
             requests: Requests::new(snapshots.directory()),
             snapshots,
             open: AtomicUsize::new(0),
+            savepoints_open: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             work: Mutex::new(Some(sender)),
         });
         let shared = Arc::clone(&copies);
         let thread = std::thread::Builder::new().name("headwater-snapshot".to_owned()).spawn(move || {
             while let Some(draft) = receiver.next() {
+                let purpose = draft.purpose.clone();
                 shared.complete(draft);
-                shared.open.fetch_sub(1, SeqCst);
+                shared.close(&purpose);
             }
         })?;
         Ok(CopyThread { copies, thread: Some(thread) })
@@ -86,13 +89,25 @@ impl Drop for CopyThread {
 }
 
 impl Copies {
-    /// True while copies are made: no other one is begun, and the log keeps what they may need.
+    /// True while copies are made: no other one is begun.
     pub(crate) fn is_busy(&self) -> bool {
         self.open.load(SeqCst) > 0
     }
 
+    /// True while a savepoint is made: it may need what the log has of earlier epochs.
+    pub(crate) fn needs_log(&self) -> bool {
+        self.savepoints_open.load(SeqCst) > 0
+    }
+
+    fn close(&self, purpose: &Purpose) {
+        self.savepoints_open.fetch_sub(usize::from(*purpose != Purpose::Snapshot), SeqCst);
+        self.open.fetch_sub(1, SeqCst);
+    }
+
     /// An order for these copies.
     pub(crate) fn order(self: &Arc<Self>, purposes: Vec<Purpose>, manifest: Manifest) -> CopyOrder {
+        let savepoints = purposes.iter().filter(|purpose| **purpose != Purpose::Snapshot).count();
+        self.savepoints_open.fetch_add(savepoints, SeqCst);
         self.open.fetch_add(purposes.len(), SeqCst);
         CopyOrder { copies: Arc::clone(self), purposes, manifest }
     }
@@ -178,7 +193,7 @@ impl CopyOrder {
             });
             if let Err(error) = linked {
                 copies.failed(&purpose, epoch, &place, &error);
-                copies.open.fetch_sub(1, SeqCst);
+                copies.close(&purpose);
             }
         }
     }

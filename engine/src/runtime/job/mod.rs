@@ -427,7 +427,7 @@ impl DurableLog {
         let Some(CopyThread { copies, .. }) = &self.copies else {
             return self.log.truncate_before(Epoch(spare)).map(drop);
         };
-        if copies.is_busy() {
+        if copies.needs_log() {
             return Ok(());
         }
         let floor = if self.has_state { copies.snapshots.floor() } else { u64::MAX };

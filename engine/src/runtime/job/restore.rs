@@ -54,8 +54,10 @@ impl Found<'_> {
                 Some(reason) => reason,
                 None => match super::replay(self.recovery, self.store, self.last) {
                     Ok(()) => return Ok(said),
-                    Err(error) if error.is_state_damage() => error.to_string(),
-                    Err(error) => return Err(error),
+                    Err(error) => match error.state_damage() {
+                        Some(reason) => reason.to_owned(),
+                        None => return Err(error),
+                    },
                 },
             };
             self.store.close();

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::copies::shown;
@@ -20,10 +20,11 @@ use crate::config::EngineConfig;
 use crate::epoch::{decode_record, encode_record};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::runtime::inspect::Inspection;
 use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
 use crate::topology::Topology;
-use crate::wal::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogBegin, LogReader, RecordKind};
+use crate::wal::{EpochLog, JobId, LOCK_PATH, LogBegin, RecordKind};
 
 /// How often a request is looked at.
 const LOOK_MS: u64 = 20;
@@ -165,17 +166,7 @@ pub fn create_savepoint(
     limit: Duration,
 ) -> Result<PathBuf> {
     let directory = directory.as_ref();
-    let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
-    let failed = |error| Error::io(directory, error);
-    let exists = storage.exists(LOG_DIRECTORY).map_err(failed)?;
-    let last = if exists { LogReader::open(Arc::clone(&storage))?.last_commit() } else { None };
-    let Some(last) = last else {
-        return Err(Error::failed(format!(
-            "`{}` holds no job that has committed an epoch: name the directory that the run was given with \
-             --state",
-            directory.display()
-        )));
-    };
+    let last = Inspection::open(topology, directory)?.log().last_commit();
     let snapshots = Snapshots::new(directory, usize::MAX);
     let name = match name {
         Some(name) => name.to_owned(),
@@ -186,10 +177,15 @@ pub fn create_savepoint(
     if target.exists() {
         return Err(Error::failed(format!("`{}` is there already: choose another name", target.display())));
     }
-    match storage.try_lock(LOCK_PATH).map_err(failed)? {
+    let lock = DirectoryStorage::new(directory).try_lock(LOCK_PATH);
+    match lock.map_err(|error| Error::io(directory, error))? {
         None => Requests::new(directory).ask(&name, limit)?,
         Some(lock) => {
             drop(lock);
+            let last = last.ok_or_else(|| {
+                let place = directory.display();
+                Error::failed(format!("the job in `{place}` has not committed an epoch yet: run it first"))
+            })?;
             let note: CommitNote = decode_record("the job", &last.payload)?;
             let config = EngineConfig {
                 key_groups: note.key_groups,

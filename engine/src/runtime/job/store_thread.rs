@@ -237,7 +237,7 @@ impl StoreThread {
         };
         let clear = move || {
             RocksStore::delete(&shown)
-                .or_else(|error| if error.is_state_damage() { Ok(()) } else { Err(error) })?;
+                .or_else(|error| if error.state_damage().is_some() { Ok(()) } else { Err(error) })?;
             // What a store leaves that was never complete, or is damaged.
             super::snapshots::remove(&shown)?;
             super::snapshots::remove(&RocksStore::damage_marker(&shown))
