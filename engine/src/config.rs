@@ -80,6 +80,9 @@ pub struct EngineConfig {
     pub snapshots_kept: usize,
     /// A savepoint that the job begins with, when its `state_dir` has no job yet.
     pub start_from: Option<PathBuf>,
+    /// Sinks of a job that begins with a savepoint write to places of their own: what the first job had not
+    /// shown with the epoch of the savepoint stays the first job's.
+    pub new_output: bool,
     /// What happens when a stage fails.
     pub restart: RestartStrategy,
 }
@@ -101,6 +104,7 @@ impl Default for EngineConfig {
             snapshot_interval_ms: 300_000,
             snapshots_kept: 3,
             start_from: None,
+            new_output: false,
             restart: RestartStrategy::Never,
         }
     }
@@ -176,7 +180,8 @@ impl EngineConfig {
     }
 
     /// Begins the job with a savepoint, in a state directory that has no job yet; parallelism may be another
-    /// one than that of the job that made it.
+    /// one than that of the job that made it. Its sinks go on with the output of that job; if they write to
+    /// other places, set `new_output`.
     #[must_use]
     pub fn start_from(self, savepoint: impl Into<PathBuf>) -> Self {
         EngineConfig { start_from: Some(savepoint.into()), ..self }
@@ -215,6 +220,9 @@ impl EngineConfig {
             return refuse(
                 "`snapshot_interval_ms` must be at least 1; `snapshots_kept` = 0 makes no snapshots".into(),
             );
+        }
+        if self.new_output && self.start_from.is_none() {
+            return refuse("`new_output` goes with `start_from`: other jobs go on with their output".into());
         }
         if self.start_from.is_some() && self.state_dir.is_none() {
             return refuse("`start_from` needs a `state_dir`: where the new job keeps its state".into());

@@ -52,6 +52,9 @@ pub struct Options {
     /// Begin with the savepoint in this folder; the state directory has no job yet.
     #[arg(long, value_name = "SAVEPOINT", requires = "state")]
     pub from: Option<PathBuf>,
+    /// Sinks write to other places than those of the job that made the savepoint.
+    #[arg(long, requires = "from")]
+    pub new_output: bool,
     /// Milliseconds between two snapshots of the state directory; 300000 unless given.
     #[arg(long, value_name = "N")]
     pub snapshot_ms: Option<u64>,
@@ -81,6 +84,7 @@ impl Options {
             config.snapshots_kept = snapshots;
         }
         config.start_from.clone_from(&self.from);
+        config.new_output = self.new_output;
         config.state_dir.clone_from(&self.state);
         config.log_truncate_at = self.recover.map(|Recover::TruncateAt(lsn)| lsn);
         config

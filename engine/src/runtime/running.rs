@@ -368,7 +368,11 @@ fn run(
         let prepared = match next.take() {
             Some(prepared) => prepared,
             // The job has begun, with a savepoint or without.
-            None => prepare(topology, &EngineConfig { start_from: None, ..config.clone() }, clock)?,
+            None => prepare(
+                topology,
+                &EngineConfig { start_from: None, new_output: false, ..config.clone() },
+                clock,
+            )?,
         };
         guard(&control.meters).clone_from(&prepared.assembled.meters);
         let before = prepared.assembled.before;

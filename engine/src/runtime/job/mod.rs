@@ -145,7 +145,8 @@ impl Job {
             key_groups: config.key_groups,
             finished: false,
         };
-        let seed = config.start_from.as_ref().map(|place| Seed::read(place, id, &note)).transpose()?;
+        let seed = config.start_from.as_ref().map(|place| Seed::read(place, id, &note));
+        let seed = seed.transpose()?.map(|seed| if config.new_output { seed.without_output() } else { seed });
         limits.begin = seed.as_ref().map(Seed::begin);
         let (mut log, recovery) = EpochLog::open(storage, id, limits)?;
         failpoint::pass("recover.log");

@@ -277,6 +277,12 @@ impl Seed {
         Ok(Seed { place: place.to_owned(), manifest })
     }
 
+    /// Sinks are to begin with nothing.
+    pub(super) fn without_output(mut self) -> Self {
+        self.manifest.nodes.retain(|node| node.kind != RecordKind::Staged);
+        self
+    }
+
     /// Where the log of the new job begins: it has the epoch of the savepoint, without the state.
     pub(super) fn begin(&self) -> LogBegin {
         LogBegin { committed: Epoch(shown(&self.manifest)), complete_from: self.manifest.epoch }
@@ -330,8 +336,8 @@ impl Seed {
 #[cold]
 pub(super) fn has_job(directory: &Path, last: Epoch) -> Error {
     Error::Config(format!(
-        "`{}` has a job already, at epoch {last}: name an empty directory to begin with a savepoint, or leave \
-         --from away to go on with that job",
+        "`{}` has a job already, at epoch {last}: name an empty directory to begin with a savepoint, leave \
+         --from away to go on with that job, or forget it with --no-resume",
         directory.display()
     ))
 }
