@@ -11,12 +11,17 @@ mod jobs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use headwater::batch::hash_bytes;
 use headwater::config::RestartStrategy;
 use headwater::prelude::*;
 use headwater::runtime::{Inspection, Summary, create_savepoint};
+use headwater::storage::DirectoryStorage;
+use headwater::time::Epoch;
+use headwater::wal::{EpochLog, JobId, LogBegin, LogLimits, RecordKind};
 use tempfile::TempDir;
 
 use self::jobs::{Numbers, Rows};
@@ -159,6 +164,8 @@ fn a_damaged_store_goes_back_to_a_snapshot_and_forward_to_the_last_commit() {
         assert!(job.inspect().log().complete_from().0 > 0, "the log was never cut off");
         damage(&job.store());
         let restored = job.finish_well();
+        let is_kept = restored.contains("the damaged files are in");
+        assert_eq!(is_kept, !matches!(name, "all is gone" | "it is empty"), "{restored}");
         let went_back = format!("went back to the snapshot of epoch {newest}, and the log goes on to epoch");
         assert!(restored.contains(&went_back), "{name}: {restored}");
         assert!(job.inspect().verify().unwrap().problems.is_empty());
@@ -285,6 +292,40 @@ fn the_log_is_kept_back_to_the_oldest_snapshot_and_every_table_stays() {
     assert_eq!(job.finish_well(), "");
 }
 
+#[test]
+fn epochs_that_were_given_up_are_no_part_of_the_state() {
+    let job = Job::new(3);
+    [3_000, 6_000, 9_000].into_iter().for_each(|gate| job.run_to(gate));
+    let [.., older, newest] = job.snapshots()[..] else { panic!("too few snapshots") };
+    let mut place = None;
+    let inspection = job.inspect();
+    let commits = inspection.log().records(&mut |found| {
+        let record = &found.record;
+        if record.kind == RecordKind::Commit && record.epoch.0 == older + 1 {
+            place = Some((found.segment, found.offset as usize, record.lsn.0));
+        }
+        Ok(())
+    });
+    commits.unwrap();
+    let (segment, offset, lsn) = place.unwrap();
+    flip(&job.place().join(format!("wal/{segment:010}.log")), offset + 28);
+    assert!(job.refusal(job.config()).contains("the log is damaged"));
+    // What it has shown of the epochs that are given up is the user's to remove.
+    let job = Job { rows: Rows::new(), ..job };
+    let mut config = job.config();
+    config.log_truncate_at = Some(lsn);
+    let running = job.topology().start(config).unwrap();
+    let restored = running.restored().unwrap().to_owned();
+    assert!(restored.contains("epochs that were given up"), "{restored}");
+    assert!(
+        restored.contains(&format!("the snapshot of epoch {older}, and the log goes on to epoch {older}"))
+    );
+    assert!(!job.snapshot(newest).exists() || running.report().epoch >= newest);
+    running.stop();
+    running.wait().unwrap();
+    assert!(job.inspect().verify().unwrap().problems.is_empty());
+}
+
 /// What a crash can leave between two steps of a restore.
 #[test]
 fn a_restore_that_was_cut_short_is_done_again() {
@@ -366,6 +407,33 @@ fn a_savepoint_of_a_stopped_job_begins_another_one() {
         // The first job goes on as if nothing had been.
         let (_, summary) = job.finish();
         assert_eq!(summary.records_read(), COUNT);
+    }
+}
+
+#[test]
+fn a_start_from_a_savepoint_that_was_cut_short_is_repeated() {
+    let job = Job::new(0);
+    job.run_to(3_000);
+    let savepoint = create_savepoint(&job.topology(), job.place(), None, limit()).unwrap();
+    let epoch = job.inspect().snapshot("savepoint-1").unwrap().unwrap().0.epoch;
+    let before = job.rows.shown_windows();
+    for (committed, complete_from) in [(0, epoch), (epoch - 1, epoch), (epoch, epoch + 1)] {
+        let other = Job { rows: Rows::new(), ..Job::new(2) };
+        fs::create_dir(other.place()).unwrap();
+        let begin = LogBegin { committed: Epoch(committed), complete_from: Epoch(complete_from) };
+        let limits = LogLimits { begin: Some(begin), ..LogLimits::default() };
+        let id = JobId(u128::from(hash_bytes(b"job")));
+        drop(EpochLog::open(Arc::new(DirectoryStorage::new(other.place())), id, limits).unwrap());
+        fs::create_dir_all(other.snapshot(epoch)).unwrap();
+        let error = other.refusal(other.config());
+        assert!(error.contains("was cut short") && error.contains("--no-resume"), "{error}");
+        let config = other.config().start_from(&savepoint);
+        if complete_from != epoch {
+            assert!(other.refusal(config).contains("was cut short"));
+            continue;
+        }
+        assert_eq!(other.topology().run(config).unwrap().records_read(), COUNT);
+        other.rows.check_behind(&before, COUNT);
     }
 }
 

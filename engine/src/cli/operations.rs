@@ -178,9 +178,13 @@ fn list_epochs(inspection: &Inspection, out: &mut Output) -> Result<()> {
             sink.sink, sink.delivered
         ))?;
     }
-    match inspection.state()?.store_epoch {
-        Some(epoch) => out.line(format_args!("the state store is at epoch {epoch}, the log has the rest"))?,
-        None => out.line("there is no state store yet, the log has everything")?,
+    match inspection.state().map(|state| state.store_epoch) {
+        // What there is to go back to is below.
+        Err(error) => out.line(format_args!("the state cannot be read: {error}"))?,
+        Ok(Some(epoch)) => {
+            out.line(format_args!("the state store is at epoch {epoch}, the log has the rest"))?
+        }
+        Ok(None) => out.line("there is no state store yet, the log has everything")?,
     }
     if inspection.is_finished() {
         out.line("the input has ended, and everything is in the last epoch")?;

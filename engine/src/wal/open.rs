@@ -13,6 +13,7 @@ use super::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::storage::{Storage, StorageFile};
+use crate::time::Epoch;
 
 /// How often another run may take the number of a segment before us.
 const CLAIMS_MAX: usize = 8;
@@ -60,7 +61,7 @@ impl EpochLog {
             next: own,
             durable: first,
             committed: begin.map_or(survey.committed(), |begin| begin.committed),
-            epoch_max: begin.map_or(survey.committed(), |begin| begin.complete_from),
+            epoch_max: begin.map_or(epoch_max(&survey), |begin| begin.complete_from),
             commit_segment: commit_segment(&survey, number, first),
             kept: kept(&survey, number),
             delivered: survey.delivered.clone(),
@@ -165,13 +166,18 @@ fn commit_segment(survey: &Survey, claimed: u64, first: Lsn) -> u64 {
     survey.segments.iter().find(holds).map_or(0, |segment| segment.header.number)
 }
 
+/// Beyond the last commit only in a log that begins in the middle and was never committed to.
+fn epoch_max(survey: &Survey) -> Epoch {
+    survey.committed().max(survey.complete_from())
+}
+
 fn kept(survey: &Survey, claimed: u64) -> Vec<Kept> {
     let floor = |number| {
         let segment = survey.segments.iter().find(|segment| segment.header.number == number);
         segment.map_or(NO_EPOCH, |segment| segment.floor)
     };
     let old = survey.numbers.iter().map(|number| Kept { number: *number, floor: floor(*number) });
-    old.chain([Kept { number: claimed, floor: survey.committed() }]).collect()
+    old.chain([Kept { number: claimed, floor: epoch_max(survey) }]).collect()
 }
 
 /// Copies records to another segment and returns where they end.

@@ -47,8 +47,11 @@ use crate::wal::{
     EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn, Record as LogRecord, RecordKind, Recovery,
 };
 
-/// Segments of the log after which a snapshot is due, so that the log may be cut off.
-const SNAPSHOT_SEGMENTS: u64 = 4;
+/// Segments of the log after which a snapshot is due whatever the time, so that the log may be cut off.
+const SNAPSHOT_SEGMENTS: u64 = 16;
+
+/// The same for a job that is started, for each snapshot that it has: every run begins a segment.
+const STARTED_SEGMENTS: u64 = 4;
 
 /// What the commit of an epoch says about the job.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
@@ -162,7 +165,8 @@ impl Job {
                 let snapshots =
                     snapshots.as_ref().ok_or_else(|| Error::failed("no place for a savepoint"))?;
                 check_nodes(topology, &seed.manifest.restored())?;
-                if log.committed() >= seed.manifest.epoch {
+                // Another start may have got so far; from the same savepoint it is done again.
+                if ![Epoch(0), seed.manifest.epoch].contains(&recovery.complete_from()) {
                     return Err(savepoint::cut_short(place));
                 }
                 store.clear()?;
@@ -171,7 +175,7 @@ impl Job {
                 store.found(seed.manifest.epoch);
                 beginning.begin(seed.manifest.epoch, &seed.manifest.note, seed.manifest.restored());
             }
-            (None, None) if log.committed() > Epoch(0) => return Err(savepoint::cut_short(place)),
+            (None, None) if recovery.complete_from() > Epoch(0) => return Err(savepoint::cut_short(place)),
             (None, None) => {
                 snapshots.as_ref().map_or(Ok(()), Snapshots::clear)?;
                 store.clear()?;
@@ -380,7 +384,7 @@ impl DurableLog {
             snapshots.retain()?;
             if snapshots.are_kept() {
                 // A job that never runs long enough for a snapshot would keep its whole log.
-                let spare = (SNAPSHOT_SEGMENTS * (1 + snapshots.epochs()?.len() as u64))
+                let spare = (STARTED_SEGMENTS * (1 + snapshots.epochs()?.len() as u64))
                     .saturating_sub(log.segments());
                 full_at = log.segment() + spare;
             }

@@ -139,9 +139,9 @@ impl Found<'_> {
             let place = self.snapshots.snapshot(epoch);
             match verify(&place) {
                 Ok(manifest) if manifest.job == self.job && manifest.has_store => {
-                    self.swap(Some((&place, &manifest)))?;
+                    let aside = self.swap(Some((&place, &manifest)))?;
                     let mut said = format!(
-                        "went back to the snapshot of epoch {epoch}, and the log goes on to epoch {last}"
+                        "went back to the snapshot of epoch {epoch}, and the log goes on to epoch {last}{aside}"
                     );
                     if !choices.refused.is_empty() {
                         said = format!("{said}; newer ones were of no use: {}", choices.refused.join("; "));
@@ -160,8 +160,8 @@ impl Found<'_> {
             }
         }
         if std::mem::take(&mut choices.beginning) {
-            self.swap(None)?;
-            return Ok(format!("made it anew from the log, which holds everything up to epoch {last}"));
+            let aside = self.swap(None)?;
+            return Ok(format!("made it anew from the log, which holds all up to epoch {last}{aside}"));
         }
         let refused = match choices.refused.is_empty() {
             true => "there is none".to_owned(),
@@ -175,8 +175,8 @@ impl Found<'_> {
         )))
     }
 
-    /// Puts the store of a snapshot, or none, into the place of the one that is damaged.
-    fn swap(&self, snapshot: Option<(&Path, &super::manifest::Manifest)>) -> Result<()> {
+    /// Puts the store of a snapshot, or none, into the place of the one that is damaged; says where that is.
+    fn swap(&self, snapshot: Option<(&Path, &super::manifest::Manifest)>) -> Result<String> {
         let (store, directory) = (self.place(), self.snapshots.directory());
         let made = unfinished(&store);
         remove(&made)?;
@@ -184,11 +184,14 @@ impl Found<'_> {
             copy_store(place, manifest, &made)?;
         }
         failpoint::pass("recover.restore.copied");
+        let mut said = String::new();
         if !names(&store)?.is_empty() {
             for name in names(directory)?.iter().filter(|name| name.starts_with(ASIDE)) {
                 remove(&directory.join(name))?;
             }
-            rename(&store, &directory.join(format!("{ASIDE}{}", self.last)))?;
+            let aside = directory.join(format!("{ASIDE}{}", self.last));
+            rename(&store, &aside)?;
+            said = format!("; the damaged files are in `{}`", aside.display());
         }
         failpoint::pass("recover.restore.aside");
         remove(&self.marker())?;
@@ -199,7 +202,7 @@ impl Found<'_> {
             rename(&made, &store)?;
         }
         failpoint::pass("recover.restore.done");
-        Ok(())
+        Ok(said)
     }
 }
 

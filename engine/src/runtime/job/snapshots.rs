@@ -144,10 +144,7 @@ impl Snapshots {
         }
         failpoint::pass("snapshot.checked");
         let path = manifest_of(place);
-        let mut bytes = manifest.encode()?;
-        if failpoint::bug("snapshot-unchecked") {
-            bytes.truncate(bytes.len() / 2);
-        }
+        let bytes = manifest.encode()?;
         fs::write(&path, bytes).and_then(|()| sync(&path)).map_err(|error| explain(&path, error))?;
         failpoint::pass("snapshot.manifest");
         sync_folder(place)?;
