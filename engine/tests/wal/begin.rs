@@ -32,7 +32,11 @@ fn a_log_that_begins_with_an_epoch_does_not_say_that_it_has_those_before() {
             assert_eq!((log.committed(), recovery.complete_from()), (Epoch(10), Epoch(9)));
             assert!(recovery.read(Epoch(8), &mut |_| Ok(())).is_err());
             let mut epochs = Vec::new();
-            recovery.read(Epoch(9), &mut |record| Ok(epochs.push(record.epoch.0))).unwrap();
+            let read = recovery.read(Epoch(9), &mut |record| {
+                epochs.push(record.epoch.0);
+                Ok(())
+            });
+            read.unwrap();
             assert_eq!(epochs, [10, 10]);
         }
     }
