@@ -74,6 +74,15 @@ pub struct EngineConfig {
     /// Gives up the records of the epoch log from the one with this number on, if the log is damaged there.
     /// A log without damage is left alone.
     pub log_truncate_at: Option<u64>,
+    /// Time between two snapshots of a `state_dir`, in milliseconds.
+    pub snapshot_interval_ms: u64,
+    /// How many snapshots are kept; with 0 none are made. The log is kept back to the oldest of them.
+    pub snapshots_kept: usize,
+    /// A savepoint that the job begins with, when its `state_dir` has no job yet.
+    pub start_from: Option<PathBuf>,
+    /// Sinks of a job that begins with a savepoint write to places of their own: what the first job had not
+    /// shown with the epoch of the savepoint stays the first job's.
+    pub new_output: bool,
     /// What happens when a stage fails.
     pub restart: RestartStrategy,
 }
@@ -92,6 +101,10 @@ impl Default for EngineConfig {
             state_dir: None,
             spill_dir: None,
             log_truncate_at: None,
+            snapshot_interval_ms: 300_000,
+            snapshots_kept: 3,
+            start_from: None,
+            new_output: false,
             restart: RestartStrategy::Never,
         }
     }
@@ -153,6 +166,27 @@ impl EngineConfig {
         EngineConfig { spill_dir: Some(directory.into()), ..self }
     }
 
+    /// Time between two snapshots of the state directory: what the job goes back to when its state store is
+    /// damaged.
+    #[must_use]
+    pub fn snapshot_interval(self, interval: Duration) -> Self {
+        EngineConfig { snapshot_interval_ms: interval.as_millis() as u64, ..self }
+    }
+
+    /// How many snapshots are kept; with 0 none are made.
+    #[must_use]
+    pub fn snapshots_kept(self, count: usize) -> Self {
+        EngineConfig { snapshots_kept: count, ..self }
+    }
+
+    /// Begins the job with a savepoint, in a state directory that has no job yet; parallelism may be another
+    /// one than that of the job that made it. Its sinks go on with the output of that job; if they write to
+    /// other places, set `new_output`.
+    #[must_use]
+    pub fn start_from(self, savepoint: impl Into<PathBuf>) -> Self {
+        EngineConfig { start_from: Some(savepoint.into()), ..self }
+    }
+
     /// What happens when a stage fails.
     #[must_use]
     pub fn restart(self, restart: RestartStrategy) -> Self {
@@ -181,6 +215,17 @@ impl EngineConfig {
         }
         if self.epoch_interval_ms == 0 {
             return refuse("`epoch_interval_ms` must be at least 1".into());
+        }
+        if self.snapshot_interval_ms == 0 {
+            return refuse(
+                "`snapshot_interval_ms` must be at least 1; `snapshots_kept` = 0 makes no snapshots".into(),
+            );
+        }
+        if self.new_output && self.start_from.is_none() {
+            return refuse("`new_output` goes with `start_from`: other jobs go on with their output".into());
+        }
+        if self.start_from.is_some() && self.state_dir.is_none() {
+            return refuse("`start_from` needs a `state_dir`: where the new job keeps its state".into());
         }
         if self.state_bytes_max < 1 << 20 {
             return refuse(format!(

@@ -64,6 +64,18 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// The state store cannot be trusted: the next run of the job goes back to its newest snapshot.
+    #[error(
+        "the state directory `{}` is damaged ({reason}): run the job again, which goes back to its newest \
+         snapshot; without a state directory, delete it to start from empty state",
+        .path.display()
+    )]
+    StateDamaged {
+        /// The directory of the store.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A source, operator, sink or state store failed.
     #[error("{0}")]
     Failed(String),
@@ -108,6 +120,16 @@ impl Error {
     /// A system error on a file or directory.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Error::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// What is wrong with the state store, wherever that was found; `None` when the error is another one.
+    #[must_use]
+    pub fn state_damage(&self) -> Option<&str> {
+        match self {
+            Error::StateDamaged { reason, .. } => Some(reason),
+            Error::At { source, .. } => source.state_damage(),
+            _ => None,
+        }
     }
 
     /// Names the part of the topology in which the error happened.

@@ -338,8 +338,15 @@ fn part_of(folder: &Path, name: &str) -> PathBuf {
 /// Opens an unfinished file in which everything in front of `offset` must be there.
 fn open_part(part: &Path, offset: u64) -> Result<File> {
     let failed = |error| Error::io(part, error);
-    let file =
-        OpenOptions::new().write(true).create(offset == 0).truncate(false).open(part).map_err(failed)?;
+    let opened = OpenOptions::new().write(true).create(offset == 0).truncate(false).open(part);
+    let file = opened.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::failed(format!(
+            "{} is missing, and an earlier run has committed {offset} bytes of it: name the folder that it wrote \
+             to; a job that begins with a savepoint and writes elsewhere says so with --new-output",
+            part.display()
+        )),
+        _ => failed(error),
+    })?;
     let length = file.metadata().map_err(failed)?.len();
     if length < offset {
         return Err(Error::failed(format!(

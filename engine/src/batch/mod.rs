@@ -6,6 +6,7 @@
 
 mod buffer;
 mod builder;
+mod checksum;
 mod header;
 mod record;
 mod single;
@@ -22,6 +23,7 @@ use rkyv::validation::archive::ArchiveValidator;
 
 use self::buffer::{ALIGN, Buffer};
 pub use self::builder::{BatchBuilder, BatchLimits};
+pub(crate) use self::checksum::Checksum;
 use self::header::{Header, ROWS_START};
 pub use self::record::{
     DecodeError, Decoder, Either, Encoder, Field, FieldType, GROUPS_DEFAULT, Key, KeyGroup, KeyHash, List,

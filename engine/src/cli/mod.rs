@@ -2,13 +2,15 @@
 //!
 //! 1. `operations`: `checkpoints`, `state` and `wal`: what a durable job has, only to look at
 //! 2. `output`: tables for people, JSON for programs
-//! 3. `progress`: the line on standard error while a job runs
+//! 3. `snapshots`: `savepoint`, and the snapshots that `checkpoints` shows
+//! 4. `progress`: the line on standard error while a job runs
 //!
 //! Results go to standard output and nothing else does, so `job > results` stays clean.
 
 mod operations;
 mod output;
 mod progress;
+mod snapshots;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::operations::{Checkpoints, Kind, State, Wal};
 use self::progress::Progress;
+pub use self::snapshots::Savepoint;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::runtime::{Summary, discard};
@@ -46,6 +49,18 @@ pub struct Options {
     /// Go on although the log is damaged: `truncate-at=LSN` gives up everything from this record on.
     #[arg(long, value_name = "truncate-at=LSN", requires = "state", conflicts_with = "no_resume")]
     pub recover: Option<Recover>,
+    /// Begin with the savepoint in this folder; the state directory has no job yet.
+    #[arg(long, value_name = "SAVEPOINT", requires = "state")]
+    pub from: Option<PathBuf>,
+    /// Sinks write to other places than those of the job that made the savepoint.
+    #[arg(long, requires = "from")]
+    pub new_output: bool,
+    /// Milliseconds between two snapshots of the state directory; 300000 unless given.
+    #[arg(long, value_name = "N")]
+    pub snapshot_ms: Option<u64>,
+    /// How many snapshots are kept, 0 for none; 3 unless given.
+    #[arg(long, value_name = "N")]
+    pub snapshots: Option<usize>,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,
@@ -62,6 +77,14 @@ impl Options {
         if let Some(epoch_ms) = self.epoch_ms {
             config.epoch_interval_ms = epoch_ms;
         }
+        if let Some(snapshot_ms) = self.snapshot_ms {
+            config.snapshot_interval_ms = snapshot_ms;
+        }
+        if let Some(snapshots) = self.snapshots {
+            config.snapshots_kept = snapshots;
+        }
+        config.start_from.clone_from(&self.from);
+        config.new_output = self.new_output;
         config.state_dir.clone_from(&self.state);
         config.log_truncate_at = self.recover.map(|Recover::TruncateAt(lsn)| lsn);
         config
@@ -108,6 +131,15 @@ pub enum Action {
         #[command(subcommand)]
         what: Checkpoints,
         /// One JSON object per line instead of a table.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Savepoints of a job: copies of everything it needs to go on, as of one epoch.
+    Savepoint {
+        /// What to do.
+        #[command(subcommand)]
+        what: Savepoint,
+        /// A JSON object instead of a sentence.
         #[arg(long, global = true)]
         json: bool,
     },
@@ -173,6 +205,7 @@ pub fn act(action: Option<Action>, topology: Topology, options: &Options) -> Res
         None | Some(Action::Run) => return execute(topology, options).map(Some),
         Some(Action::Plan) => Ok(write!(anstream::stdout(), "{}", topology.describe())?),
         Some(Action::Checkpoints { what, json }) => operations::checkpoints(&what, &topology, options, json),
+        Some(Action::Savepoint { what, json }) => snapshots::savepoint(&what, &topology, options, json),
         Some(Action::State { what, json }) => operations::state(&what, &topology, options, json),
         Some(Action::Wal { what, json }) => operations::wal(&what, &topology, options, json),
     };
@@ -190,6 +223,9 @@ pub fn execute(topology: Topology, options: &Options) -> Result<Summary> {
     }
     let running = topology.start(options.config())?;
     let place = options.state.as_deref().unwrap_or(Path::new("")).display();
+    if let Some(restored) = running.restored() {
+        let _ = writeln!(anstream::stderr(), "{name}: {restored}");
+    }
     if let (Some(epoch), false) = (running.resumed(), options.quiet) {
         let read = running.report().records_read();
         let _ = writeln!(

@@ -1,4 +1,4 @@
-//! The operations of a durable job: they print what it has, take no lock and change nothing.
+//! The operations on a durable job that only look: they print what it has, take no lock and change nothing.
 
 use std::io::Write;
 
@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum, builder::PossibleValue};
 
 use super::Options;
 use super::output::{Output, Table, cell, parse, size};
+use super::snapshots;
 use crate::batch::Value;
 use crate::error::{Error, Result};
 use crate::runtime::{EpochReport, Inspection, StateEntry, StateView, Verification};
@@ -16,14 +17,16 @@ use crate::wal::{LogEnd, RecordKind, RecordPlace};
 /// Operations on committed epochs.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Checkpoints {
-    /// All committed epochs that the log holds.
+    /// All committed epochs that the log holds, and all snapshots and savepoints.
     List,
     /// One of them: records, output, positions of the sources, counts.
     Show {
-        /// Its number.
-        epoch: u64,
+        /// The number of the epoch, or the name of a savepoint.
+        #[arg(value_name = "EPOCH")]
+        which: String,
     },
-    /// Read the whole log and the whole state and decode all of it; exit code 1 when something is wrong.
+    /// Read the log, the state, snapshots and savepoints and check all of it; exit code 1 when something is
+    /// wrong.
     Verify,
 }
 
@@ -119,20 +122,30 @@ pub(super) fn checkpoints(
     let mut out = Output::new(json);
     let done = match what {
         Checkpoints::List => list_epochs(&inspection, &mut out),
-        Checkpoints::Show { epoch } => match inspection.epoch(Epoch(*epoch))? {
-            Some(report) => show_epoch(&report, &mut out),
-            None => Err(Error::failed(format!(
-                "the log holds no committed epoch {epoch}: `checkpoints list` says which it holds"
-            ))),
-        },
+        Checkpoints::Show { which } => show(&inspection, which, &mut out),
         Checkpoints::Verify => print_verification(&inspection.verify()?, &mut out),
     };
     out.finish(done)
 }
 
+fn show(inspection: &Inspection, which: &str, out: &mut Output) -> Result<()> {
+    let epoch = which.parse().map_or(Ok(None), |epoch| inspection.epoch(Epoch(epoch)))?;
+    if let Some(report) = epoch {
+        return show_epoch(&report, out);
+    }
+    if snapshots::show(inspection, which, out)? {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "the log holds no committed epoch {which}, and no snapshot or savepoint is called so: `checkpoints list` \
+         says what there is"
+    )))
+}
+
 fn list_epochs(inspection: &Inspection, out: &mut Output) -> Result<()> {
     let epochs = inspection.epochs()?;
     if out.json {
+        snapshots::list(inspection, out)?;
         return epochs.iter().try_for_each(|epoch| out.line(epoch_json(epoch)));
     }
     let mut table =
@@ -165,22 +178,31 @@ fn list_epochs(inspection: &Inspection, out: &mut Output) -> Result<()> {
             sink.sink, sink.delivered
         ))?;
     }
-    match inspection.state()?.store_epoch {
-        Some(epoch) => out.line(format_args!("the state store is at epoch {epoch}, the log has the rest"))?,
-        None => out.line("there is no state store yet, the log has everything")?,
+    match inspection.state().map(|state| state.store_epoch) {
+        // What there is to go back to is below.
+        Err(error) => out.line(format_args!("the state cannot be read: {error}"))?,
+        Ok(Some(epoch)) => {
+            out.line(format_args!("the state store is at epoch {epoch}, the log has the rest"))?
+        }
+        Ok(None) => out.line("there is no state store yet, the log has everything")?,
     }
     if inspection.is_finished() {
         out.line("the input has ended, and everything is in the last epoch")?;
     }
-    Ok(())
+    snapshots::list(inspection, out)
 }
 
-fn show_epoch(report: &EpochReport, out: &mut Output) -> Result<()> {
+pub(super) fn show_epoch(report: &EpochReport, out: &mut Output) -> Result<()> {
     if out.json {
         return out.line(epoch_json(report));
     }
     let end = if report.is_last { ", the last: the input has ended" } else { "" };
-    out.line(format_args!("epoch {}, committed by generation {}{end}\n", report.epoch, report.generation))?;
+    // A snapshot does not say which run it was.
+    let by = match report.generation {
+        0 => String::new(),
+        generation => format!(", committed by generation {generation}"),
+    };
+    out.line(format_args!("epoch {}{by}{end}\n", report.epoch))?;
     let mut kinds = Table::new(&["kind", ">records", ">bytes"]);
     for kind in &report.kinds {
         kinds.row(vec![kind.kind.name().to_owned(), kind.records.to_string(), size(kind.bytes)]);
@@ -224,7 +246,7 @@ fn show_epoch(report: &EpochReport, out: &mut Output) -> Result<()> {
     counts.print(out)
 }
 
-fn epoch_json(report: &EpochReport) -> Value {
+pub(super) fn epoch_json(report: &EpochReport) -> Value {
     let kinds = report.kinds.iter().map(|kind| {
         let (name, records) = (kind.kind.name(), kind.records);
         Value::record([("kind", name.into()), ("records", records.into()), ("bytes", kind.bytes.into())])
@@ -275,6 +297,7 @@ fn print_verification(found: &Verification, out: &mut Output) -> Result<()> {
             ("bytes", found.bytes.into()),
             ("store_epoch", found.store_epoch.map(|epoch| epoch.0).into()),
             ("rows", found.rows.into()),
+            ("snapshots", found.snapshots.into()),
             ("notes", found.notes.clone().into()),
             ("problems", found.problems.clone().into()),
         ]))?;
@@ -284,6 +307,9 @@ fn print_verification(found: &Verification, out: &mut Output) -> Result<()> {
         let store =
             found.store_epoch.map_or("no store yet".to_owned(), |epoch| format!("store at epoch {epoch}"));
         out.line(format_args!("state  {} keys as of epoch {}, {store}", found.rows, found.epoch))?;
+        if found.snapshots > 0 {
+            out.line(format_args!("copies {} snapshots and savepoints, every byte", found.snapshots))?;
+        }
         for note in &found.notes {
             out.line(format_args!("note   {note}"))?;
         }

@@ -38,6 +38,8 @@ pub(crate) struct Assembled {
     pub(crate) before: Epoch,
     /// The earlier run had come to the end of its input.
     pub(crate) had_ended: bool,
+    /// What was wrong with the store, and what it went back to.
+    pub(crate) restored: Option<String>,
 }
 
 /// Counts of the instances of each node.
@@ -54,6 +56,8 @@ pub(crate) struct Beginning {
     pub(crate) had_ended: bool,
     /// What that epoch says about each node, by name.
     pub(crate) nodes: HashMap<String, Arc<Restored>>,
+    /// What was wrong with the store, and what it went back to.
+    pub(crate) restored: Option<String>,
     /// The store that follows the epochs.
     pub(crate) store: Option<Arc<StoreHome>>,
 }
@@ -137,7 +141,8 @@ pub(crate) fn assemble(
     assembly.connect();
     let slots = assembly.instances()?;
     let Assembly { board, meters, .. } = assembly;
-    Ok(Assembled { slots, board, meters, before: beginning.epoch, had_ended: beginning.had_ended })
+    let (before, had_ended, restored) = (beginning.epoch, beginning.had_ended, beginning.restored.clone());
+    Ok(Assembled { slots, board, meters, before, had_ended, restored })
 }
 
 impl Assembly<'_> {

@@ -29,9 +29,9 @@ pub use self::actor::Activity;
 pub(crate) use self::assembly::{Assembled, Beginning, assemble};
 pub(crate) use self::epochs::Epochs;
 pub use self::inspect::{
-    EpochReport, Inspection, KindReport, PartitionReport, SinkReport, StateEntry, StateView, TableReport,
-    Verification,
+    EpochReport, Inspection, KindReport, PartitionReport, SinkReport, SnapshotReport, StateEntry, StateView,
+    TableReport, Verification,
 };
-pub use self::job::discard;
 pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
+pub use self::job::{create_savepoint, discard};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};

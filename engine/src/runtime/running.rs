@@ -146,6 +146,7 @@ pub struct RunningTopology {
     control: Arc<Control>,
     thread: JoinHandle<Result<()>>,
     resumed: Epoch,
+    restored: Option<String>,
 }
 
 /// Names and roles of the nodes.
@@ -197,7 +198,7 @@ impl Topology {
         guard(&control.meters).clone_from(&first.assembled.meters);
         control.epoch.store(first.assembled.before.0, SeqCst);
         control.had_ended.store(first.assembled.had_ended, SeqCst);
-        let resumed = first.assembled.before;
+        let (resumed, restored) = (first.assembled.before, first.assembled.restored.clone());
         let shared = Arc::clone(&control);
         let thread =
             std::thread::Builder::new().name(format!("{}-supervisor", self.name())).spawn(move || {
@@ -206,7 +207,7 @@ impl Topology {
                 shared.finished.1.notify_all();
                 outcome
             })?;
-        Ok(RunningTopology { shape, control, thread, resumed })
+        Ok(RunningTopology { shape, control, thread, resumed, restored })
     }
 
     /// Runs the topology to the end of its input.
@@ -260,6 +261,13 @@ impl RunningTopology {
     #[must_use]
     pub fn resumed(&self) -> Option<u64> {
         (self.resumed > Epoch(0)).then_some(self.resumed.0)
+    }
+
+    /// What was wrong with the state store and which snapshot it went back to, in a sentence; `None` when
+    /// nothing was.
+    #[must_use]
+    pub fn restored(&self) -> Option<&str> {
+        self.restored.as_deref()
     }
 
     /// The counts now.
@@ -359,7 +367,12 @@ fn run(
     loop {
         let prepared = match next.take() {
             Some(prepared) => prepared,
-            None => prepare(topology, config, clock)?,
+            // The job has begun, with a savepoint or without.
+            None => prepare(
+                topology,
+                &EngineConfig { start_from: None, new_output: false, ..config.clone() },
+                clock,
+            )?,
         };
         guard(&control.meters).clone_from(&prepared.assembled.meters);
         let before = prepared.assembled.before;

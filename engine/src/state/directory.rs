@@ -4,10 +4,19 @@ use std::path::Path;
 
 use crate::error::Error;
 
+/// True for what no run of ours leaves: bytes that are not what was written, and files that are missing.
+pub(super) fn is_damage(said: &str) -> bool {
+    let is_missing = said.contains("No such file or directory") && !said.contains("mkdir");
+    said.starts_with("Corruption") || is_missing
+}
+
 /// The error of a directory that could not be `action` (opened, read, written, cleared), from what the
 /// store said.
 #[cold]
 pub(super) fn explain(directory: &Path, action: &str, said: &str) -> Error {
+    if is_damage(said) {
+        return Error::StateDamaged { path: directory.to_owned(), reason: said.to_owned() };
+    }
     let directory = directory.display();
     let any = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
     Error::failed(if any(&["lock file", "lock hold by", "LOCK:"]) {
@@ -19,11 +28,6 @@ pub(super) fn explain(directory: &Path, action: &str, said: &str) -> Error {
         format!(
             "the disk of the state directory `{directory}` is full: free some space, or configure a \
              directory on a larger disk"
-        )
-    } else if said.starts_with("Corruption") {
-        format!(
-            "the state directory `{directory}` is damaged ({said}): restore a snapshot of it, or \
-             delete it to start from empty state"
         )
     } else if any(&["Permission denied", "PermissionDenied"]) {
         format!(
@@ -48,7 +52,8 @@ mod tests {
             ("IO error: While lock file: /x/LOCK: Resource temporarily unavailable", "stop that run"),
             ("IO error: lock hold by current process, acquire time 1: /x/LOCK", "stop that run"),
             ("IO error: No space left on device: While appending to file: /x/1.sst", "free some space"),
-            ("Corruption: block checksum mismatch in /x/1.sst", "restore a snapshot"),
+            ("Corruption: block checksum mismatch in /x/1.sst", "goes back to its newest"),
+            ("IO error: No such file or directory: While open a file: /x/9.sst", "goes back to its newest"),
             ("IO error: While mkdir if missing: /x: Permission denied", "give this user access"),
             ("IO error: something new", "configure another directory"),
         ];

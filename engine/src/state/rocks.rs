@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
     DBCompactionStyle, DBCompressionType, DBWithThreadMode, FlushOptions, LogLevel, MultiThreaded, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions, checkpoint::Checkpoint,
 };
 
 use super::{
@@ -62,12 +63,25 @@ pub struct RocksStore {
     shared: Arc<Shared>,
 }
 
+/// What a store outlives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Every run of its job.
+    Job,
+    /// One run.
+    Run,
+    /// Nothing.
+    Process,
+}
+
 struct Shared {
     /// `None` only while it is closed on drop.
     database: Option<Database>,
     directory: PathBuf,
     /// Delete the directory when done.
     temporary: bool,
+    /// Damage that is found is told the next run.
+    says_damage: bool,
     cache: Cache,
     family_options: Options,
     /// Names of all column families; held while one is created.
@@ -87,7 +101,7 @@ impl RocksStore {
     /// # Errors
     /// The directory is in use, damaged, full or not accessible.
     pub fn open(directory: impl AsRef<Path>, memory_bytes: usize) -> Result<Self> {
-        Self::open_directory(directory.as_ref(), memory_bytes, false)
+        Self::open_directory(directory.as_ref(), memory_bytes, Life::Job)
     }
 
     /// An empty store in `directory`; a store that was there is deleted.
@@ -97,7 +111,7 @@ impl RocksStore {
     pub fn create(directory: impl AsRef<Path>, memory_bytes: usize) -> Result<Self> {
         let directory = directory.as_ref();
         Self::delete(directory)?;
-        Self::open_directory(directory, memory_bytes, false)
+        Self::open_directory(directory, memory_bytes, Life::Run)
     }
 
     /// An empty store in the system's temporary directory, deleted when the last user is gone.
@@ -111,13 +125,21 @@ impl RocksStore {
         let directory = std::env::temp_dir().join(name);
         // NOTE: a process that had the same id may have left one behind.
         Self::delete(&directory)?;
-        Self::open_directory(&directory, memory_bytes, true)
+        Self::open_directory(&directory, memory_bytes, Life::Process)
     }
 
     /// True when there is a store in `directory`.
     #[must_use]
     pub fn exists(directory: &Path) -> bool {
         has_store(directory)
+    }
+
+    /// The file beside a store that says that it was found to be damaged, and how.
+    #[must_use]
+    pub fn damage_marker(directory: &Path) -> PathBuf {
+        let mut name = directory.as_os_str().to_owned();
+        name.push(".damaged");
+        PathBuf::from(name)
     }
 
     /// Deletes the store in `directory`, if there is one.
@@ -132,7 +154,7 @@ impl RocksStore {
             .map_err(|error| explain(directory, "cleared", &error))
     }
 
-    fn open_directory(directory: &Path, memory_bytes: usize, temporary: bool) -> Result<Self> {
+    fn open_directory(directory: &Path, memory_bytes: usize, life: Life) -> Result<Self> {
         let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
         let cache = Cache::new_lru_cache(memory_bytes);
         let family_options = family_options(memory_bytes, &cache);
@@ -148,7 +170,8 @@ impl RocksStore {
         let shared = Shared {
             database: Some(database),
             directory: directory.to_owned(),
-            temporary,
+            temporary: life == Life::Process,
+            says_damage: life == Life::Job,
             cache,
             family_options,
             families: Mutex::new(families),
@@ -177,8 +200,15 @@ impl RocksStore {
                 Ok((database, families)) => {
                     let families = Mutex::new(families);
                     let (database, directory) = (Some(database), directory.to_owned());
-                    let temporary = false;
-                    let shared = Shared { database, directory, temporary, cache, family_options, families };
+                    let shared = Shared {
+                        database,
+                        directory,
+                        temporary: false,
+                        says_damage: false,
+                        cache,
+                        family_options,
+                        families,
+                    };
                     return Ok(Some(RocksStore { shared: Arc::new(shared) }));
                 }
                 // The writer may have replaced a file between two looks.
@@ -260,7 +290,21 @@ impl Shared {
     }
 
     fn explain(&self, action: &str, error: &rocksdb::Error) -> Error {
+        if self.says_damage && directory::is_damage(error.as_ref()) {
+            self.mark(error.as_ref());
+        }
         explain(&self.directory, action, error)
+    }
+
+    /// Tells the next run, whatever becomes of the error. Once: the first damage is what counts.
+    fn mark(&self, said: &str) {
+        let marker = RocksStore::damage_marker(&self.directory);
+        if marker.exists() {
+            return;
+        }
+        if let Err(error) = std::fs::write(&marker, said).and_then(|()| File::open(&marker)?.sync_all()) {
+            tracing::warn!(marker = %marker.display(), %error, "the next run is not told that state is damaged");
+        }
     }
 }
 
@@ -314,6 +358,12 @@ impl StateStore for RocksStore {
 
     fn flush(&self) -> Result<()> {
         RocksStore::flush(self)
+    }
+
+    fn copy_to(&self, directory: &Path) -> Result<()> {
+        let failed = |error| self.shared.explain("copied", &error);
+        let checkpoint = Checkpoint::new(self.shared.database()?).map_err(failed)?;
+        checkpoint.create_checkpoint(directory).map_err(failed)
     }
 }
 

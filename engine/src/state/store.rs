@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Changes, MemoryBackend, StateBackend, VisitRow, VisitValue};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::Epoch;
 
 /// The changes of some tables: name of the table and the bytes of [`Changes::to_bytes`].
@@ -36,6 +37,14 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// The disk is full or failing.
     fn flush(&self) -> Result<()>;
+
+    /// Makes a copy of what is on the disk, in a directory that does not exist yet; its files may be links.
+    ///
+    /// # Errors
+    /// The store is in memory only, or the disk is full or failing.
+    fn copy_to(&self, directory: &Path) -> Result<()> {
+        Err(Error::failed(format!("a store in memory cannot be copied to `{}`", directory.display())))
+    }
 }
 
 /// Tables in memory; clones share them. What a crash would leave is what the last flush saw.

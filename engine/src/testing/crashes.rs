@@ -100,7 +100,7 @@ impl World {
             ..LogLimits::default()
         };
         let store = StoreThread::inline(self.store.clone());
-        let opened = Job::open_in(topology, config, Arc::new(self.storage.clone()), limits, store);
+        let opened = Job::open_in(topology, config, Arc::new(self.storage.clone()), limits, store, None);
         let Job { beginning, log } = match opened {
             Ok(job) => job,
             Err(_) if breaks => {

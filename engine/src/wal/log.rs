@@ -80,6 +80,24 @@ impl EpochLog {
         self.committed
     }
 
+    /// The job.
+    #[must_use]
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Number of the segment that is being written.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.current.number
+    }
+
+    /// How many segments there are.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        self.kept.len() as u64
+    }
+
     /// Number of the next record.
     #[must_use]
     pub fn next_lsn(&self) -> Lsn {

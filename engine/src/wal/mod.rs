@@ -105,6 +105,17 @@ pub struct LogLimits {
     pub archive: bool,
     /// Give up the records from this one on if the log is damaged there. A log without damage is left alone.
     pub truncate_at: Option<Lsn>,
+    /// Where a log begins that does not exist yet: of a job that begins with the state of another one.
+    pub begin: Option<LogBegin>,
+}
+
+/// A log that begins in the middle of the life of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBegin {
+    /// The epoch that counts as the last committed one.
+    pub committed: Epoch,
+    /// The epoch behind which the log will hold everything; what belongs to it comes from elsewhere.
+    pub complete_from: Epoch,
 }
 
 impl Default for LogLimits {
@@ -115,6 +126,7 @@ impl Default for LogLimits {
             buffer_bytes: 1 << 20,
             archive: false,
             truncate_at: None,
+            begin: None,
         }
     }
 }

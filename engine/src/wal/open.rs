@@ -13,6 +13,7 @@ use super::{EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::storage::{Storage, StorageFile};
+use crate::time::Epoch;
 
 /// How often another run may take the number of a segment before us.
 const CLAIMS_MAX: usize = 8;
@@ -45,7 +46,9 @@ impl EpochLog {
             }
         };
         failpoint::pass("recover.looked");
-        let (first, own) = cut(&survey);
+        let begin = limits.begin.filter(|_| survey.segments.is_empty());
+        // A log whose first record is not the first of all says itself from where on it is complete.
+        let (first, own) = if begin.is_some() { (Lsn(2), Lsn(2)) } else { cut(&survey) };
         let mut log = EpochLog {
             storage: storage.clone(),
             job,
@@ -57,8 +60,8 @@ impl EpochLog {
             buffer: Vec::new(),
             next: own,
             durable: first,
-            committed: survey.committed(),
-            epoch_max: survey.committed(),
+            committed: begin.map_or(survey.committed(), |begin| begin.committed),
+            epoch_max: begin.map_or(epoch_max(&survey), |begin| begin.complete_from),
             commit_segment: commit_segment(&survey, number, first),
             kept: kept(&survey, number),
             delivered: survey.delivered.clone(),
@@ -164,13 +167,18 @@ fn commit_segment(survey: &Survey, claimed: u64, first: Lsn) -> u64 {
     survey.segments.iter().find(holds).map_or(0, |segment| segment.header.number)
 }
 
+/// Beyond the last commit only in a log that begins in the middle and was never committed to.
+fn epoch_max(survey: &Survey) -> Epoch {
+    survey.committed().max(survey.complete_from())
+}
+
 fn kept(survey: &Survey, claimed: u64) -> Vec<Kept> {
     let floor = |number| {
         let segment = survey.segments.iter().find(|segment| segment.header.number == number);
         segment.map_or(NO_EPOCH, |segment| segment.floor)
     };
     let old = survey.numbers.iter().map(|number| Kept { number: *number, floor: floor(*number) });
-    old.chain([Kept { number: claimed, floor: survey.committed() }]).collect()
+    old.chain([Kept { number: claimed, floor: epoch_max(survey) }]).collect()
 }
 
 /// Copies records to another segment and returns where they end.

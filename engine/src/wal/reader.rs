@@ -123,6 +123,16 @@ impl LogReader {
         self.survey.read(&*self.storage, from, visit)
     }
 
+    /// As [`committed_records`](Self::committed_records), for who wants what the log holds, although it may
+    /// not hold everything.
+    pub(crate) fn held_records(
+        &self,
+        from: Epoch,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.survey.read_held(&*self.storage, from, &mut |_, record| visit(record))
+    }
+
     /// How the log ends.
     #[must_use]
     pub fn end(&self) -> LogEnd {

@@ -78,6 +78,21 @@ impl Recovery {
     pub fn read(&self, from: Epoch, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<()> {
         self.survey.read(&*self.storage, from, &mut |_, record| visit(record))
     }
+
+    /// As [`read`](Self::read), for who wants what the log holds, although it may not hold everything.
+    pub(crate) fn read_held(
+        &self,
+        from: Epoch,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.survey.read_held(&*self.storage, from, &mut |_, record| visit(record))
+    }
+
+    /// The epoch behind which the log holds everything; 0 when nothing was ever removed from it.
+    #[must_use]
+    pub fn complete_from(&self) -> Epoch {
+        self.survey.complete_from()
+    }
 }
 
 impl Survey {
@@ -109,6 +124,15 @@ impl Survey {
                 storage.place(super::LOG_DIRECTORY).display()
             )));
         }
+        self.read_held(storage, from, visit)
+    }
+
+    pub(super) fn read_held(
+        &self,
+        storage: &dyn Storage,
+        from: Epoch,
+        visit: &mut dyn FnMut(u64, Record<'_>) -> Result<()>,
+    ) -> Result<()> {
         walk(storage, self, &mut |seen_in, record| {
             let hidden = record.kind.is_own() || record.kind == RecordKind::Delivered;
             if hidden || record.epoch <= from || !self.counts(seen_in, record.lsn, record.epoch) {

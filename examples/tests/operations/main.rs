@@ -1,6 +1,8 @@
 //! The operations of a durable job, through the command line, against an independent count of its numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers stand outside of tests")]
 
+mod snapshots;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,7 +88,8 @@ impl Job {
 
     fn epochs(&self) -> Vec<u64> {
         let epochs = self.lines(&["checkpoints", "list"]);
-        epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect()
+        let epochs = epochs.iter().filter(|line| line["of"].is_null());
+        epochs.map(|epoch| epoch["epoch"].as_u64().unwrap()).collect()
     }
 
     /// The numbers that belong to the last committed epoch, by the positions of the source.

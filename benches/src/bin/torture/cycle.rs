@@ -51,13 +51,20 @@ pub(crate) struct Cycle<'a> {
     storm: u64,
     /// The next recovery has something to copy.
     copies: bool,
+    /// Without snapshots nothing is damaged.
+    has_snapshots: bool,
+    /// The state store was damaged, and no run has been ready since.
+    damaged: bool,
+    /// The savepoint that the job goes on from in a new directory; whether a run from it was ready.
+    moved: Option<(PathBuf, bool)>,
     trace: bool,
 }
 
 impl<'a> Cycle<'a> {
     pub(crate) fn new(home: &Path, seed: u64, cycle: u64, trace: bool, tally: &'a mut Tally) -> Self {
-        let (shape, random) = (Shape::draw(seed, cycle), Random::new(seed, 2 * cycle + 1));
+        let (shape, mut random) = (Shape::draw(seed, cycle), Random::new(seed, 2 * cycle + 1));
         let home = home.to_owned();
+        let has_snapshots = random.below(4) > 0;
         Cycle {
             home,
             shape,
@@ -67,6 +74,9 @@ impl<'a> Cycle<'a> {
             committed: 0,
             storm: 0,
             copies: false,
+            has_snapshots,
+            damaged: false,
+            moved: None,
             trace,
         }
     }
@@ -92,6 +102,11 @@ impl<'a> Cycle<'a> {
             if let (Some(done), false) = (end, matches!(plan, Plan::Stop(_))) {
                 break Some(done);
             }
+            match self.random.below(40) {
+                0..5 => self.damage()?,
+                5 => self.move_on()?,
+                _ => {}
+            }
         };
         let (files, looks, violations) = watch.finish();
         self.violations.extend(violations);
@@ -109,6 +124,12 @@ impl<'a> Cycle<'a> {
         let recovery_us = self.tally.recovery_typical().as_micros() as u64;
         if std::mem::take(&mut self.copies) {
             return Plan::Point { name: "recover.copied", count: 1, wait_ms: 0 };
+        }
+        let rare = if self.damaged { "recover.restore" } else { "recover.seed" };
+        let is_due = self.damaged || self.moved.as_ref().is_some_and(|(_, is_ready)| !is_ready);
+        if is_due && cfg!(feature = "failpoints") && random.below(2) == 0 {
+            let names: Vec<_> = POINTS.iter().copied().filter(|name| name.starts_with(rare)).collect();
+            return point(random, &names);
         }
         if self.storm == 0 && random.below(8) == 0 {
             self.storm = 1 + random.below(3);
@@ -145,7 +166,10 @@ impl<'a> Cycle<'a> {
             format!("--batch-rows={}", random.one_of(&[7, 64, 300, 1_024])),
             format!("--channel-messages={}", random.one_of(&[1, 2, 8, 64])),
             format!("--state-bytes={}", random.one_of(&[1_u64 << 20, 1 << 20, 2 << 20, 64 << 20])),
+            format!("--snapshot-ms={}", random.one_of(&[1, 20, 100, 100_000])),
+            format!("--snapshots={}", if self.has_snapshots { random.one_of(&[1, 2, 3]) } else { 0 }),
         ]);
+        arguments.extend(self.moved.iter().map(|(from, _)| format!("--from={}", from.display())));
         arguments
     }
 
@@ -205,6 +229,50 @@ impl<'a> Cycle<'a> {
         Ok(self.judge(plan, &heard, end))
     }
 
+    /// Spoils the state store, and sometimes the newest snapshot: another one, or the whole log, is left.
+    fn damage(&mut self) -> std::io::Result<()> {
+        let (state, store) = (state_of(&self.home), state_of(&self.home).join("state"));
+        if !self.has_snapshots || !store.join("CURRENT").exists() {
+            return Ok(());
+        }
+        match self.random.below(4) {
+            0 => fs::remove_file(store.join("CURRENT"))?,
+            1 => fs::remove_dir_all(&store)?,
+            2 => fs::write(store.join("CURRENT"), "MANI")?,
+            _ => fs::write(state.join("state.damaged"), "worms")?,
+        }
+        let names = fs::read_dir(state.join("snapshots")).into_iter().flatten().flatten();
+        let mut epochs: Vec<u64> = names.filter_map(|name| name.file_name().to_str()?.parse().ok()).collect();
+        epochs.sort_unstable();
+        if let (Some(newest), 2.., 0) = (epochs.last(), epochs.len(), self.random.below(2)) {
+            fs::write(state.join(format!("snapshots/{newest}/manifest")), "HEADSNAP")?;
+        }
+        self.damaged = true;
+        self.tally.damaged += 1;
+        Ok(())
+    }
+
+    /// Goes on in a new directory, from a savepoint of the old one.
+    fn move_on(&mut self) -> std::io::Result<()> {
+        if self.committed == 0 || self.moved.is_some() {
+            return Ok(());
+        }
+        let mut arguments = self.arguments();
+        arguments.push("--savepoint=moved".to_owned());
+        let child = Child::start(&arguments, &[], &self.home.join("savepoint.txt"))?;
+        child.wait_end(LIMIT);
+        if let (_, End::Failed(said)) = child.end() {
+            self.violations.push(format!("no savepoint could be made: {said}"));
+            return Ok(());
+        }
+        let old = self.home.join("moved");
+        fs::rename(state_of(&self.home), &old)?;
+        self.moved = Some((old.join("savepoints/moved"), false));
+        self.damaged = false;
+        self.tally.moved += 1;
+        Ok(())
+    }
+
     /// Halts a run, lets another one try its directory, and lets it go on.
     fn pause(&mut self, child: &mut Child, arguments: &[String]) -> std::io::Result<()> {
         if child.heard().done.is_some() || !child.signal("STOP") {
@@ -230,6 +298,10 @@ impl<'a> Cycle<'a> {
         self.tally.runs += 1;
         if let Some((epoch, _, took)) = heard.ready {
             self.tally.recoveries.push(took);
+            self.damaged = false;
+            if let Some((_, is_ready)) = &mut self.moved {
+                *is_ready = true;
+            }
             if epoch != self.committed {
                 let before = self.committed;
                 self.violations
@@ -262,6 +334,10 @@ impl<'a> Cycle<'a> {
 
     /// Between two runs.
     fn check_log(&mut self) {
+        if self.moved.as_ref().is_some_and(|(_, is_ready)| !is_ready) {
+            // The new directory need not have anything yet.
+            return;
+        }
         match log_epoch(&self.home, false) {
             Ok(epoch) => {
                 let epoch = epoch.unwrap_or(0);
@@ -289,6 +365,8 @@ fn point(random: &mut Random, names: &[&'static str]) -> Plan {
         3
     } else if starts(&["recover", "store.a", "store.f", "epoch.last"]) {
         1
+    } else if starts(&["snapshot"]) {
+        2
     } else if starts(&["truncate", "log.rotate", "publish", "file", "keep.store"]) {
         random.one_of(&[1, 3, 12])
     } else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use headwater::prelude::*;
+use headwater::runtime::create_savepoint;
 use headwater_connectors::CsvSink;
 
 use super::data::{DISORDER_MS, Event, Events, Shape};
@@ -28,6 +29,16 @@ pub(crate) struct Run {
     pub(crate) channel_messages: usize,
     #[arg(long, hide = true, default_value_t = 1 << 20)]
     pub(crate) state_bytes: usize,
+    #[arg(long, hide = true, default_value_t = 100)]
+    pub(crate) snapshot_ms: u64,
+    #[arg(long, hide = true, default_value_t = 2)]
+    pub(crate) snapshots: usize,
+    /// The savepoint that the job begins with, if it has not begun.
+    #[arg(long, hide = true)]
+    pub(crate) from: Option<PathBuf>,
+    /// Makes a savepoint of this name instead of a run.
+    #[arg(long, hide = true)]
+    pub(crate) savepoint: Option<String>,
 }
 
 /// The folders below `out` that rows are shown in, and the files.
@@ -142,10 +153,21 @@ pub(crate) fn run(run: &Run) -> Result<()> {
         .parallelism(run.parallelism)
         .epoch_interval(Duration::from_millis(run.epoch_ms))
         .state_bytes_max(run.state_bytes)
+        .snapshot_interval(Duration::from_millis(run.snapshot_ms))
+        .snapshots_kept(run.snapshots)
         .state_dir(state_of(&run.home));
     config.batch.rows_max = run.batch_rows;
     config.channel.messages_max = run.channel_messages;
-    let running = topology(run)?.start(config)?;
+    if let Some(name) = &run.savepoint {
+        create_savepoint(&topology(run)?, state_of(&run.home), Some(name), Duration::from_secs(60))?;
+        return say(format_args!("done 0 0 0"));
+    }
+    let begun = run.from.as_ref().map(|from| topology(run)?.start(config.clone().start_from(from)));
+    let running = match begun {
+        Some(Err(error)) if !error.to_string().contains("has a job already") => return Err(error),
+        Some(Ok(running)) => running,
+        _ => topology(run)?.start(config)?,
+    };
     let read = running.report().records_read();
     say(format_args!("ready {} {read}", running.resumed().unwrap_or(0)))?;
     let stopper = running.stopper();

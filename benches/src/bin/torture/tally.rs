@@ -14,6 +14,9 @@ pub(crate) struct Tally {
     pub(crate) aborted: u64,
     pub(crate) pauses: u64,
     pub(crate) stops: u64,
+    /// How often the state store was spoiled, and how often the job went on from a savepoint.
+    pub(crate) damaged: u64,
+    pub(crate) moved: u64,
     pub(crate) recoveries: Vec<Duration>,
     pub(crate) segments_max: usize,
     pub(crate) files_max: usize,
@@ -53,12 +56,12 @@ impl Tally {
         let most = self.recoveries.iter().max().copied().unwrap_or_default();
         println!();
         println!(
-            "| seed | cycles | runs | kills | in recovery | by fail point | SIGSTOP | stops | recovery ms median / max \
+            "| seed | cycles | runs | kills | in recovery | by fail point | SIGSTOP | stops | damaged | moved | recovery ms median / max \
              | segments max | files max | looks | seconds | kills/s | violations |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
         println!(
-            "| {seed} | {} | {} | {} | {} | {} | {} | {} | {} / {} | {} | {} | {} | {:.0} | {:.1} | {violations} |",
+            "| {seed} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} / {} | {} | {} | {} | {:.0} | {:.1} | {violations} |",
             self.cycles,
             self.runs,
             self.kills,
@@ -66,6 +69,8 @@ impl Tally {
             self.aborted,
             self.pauses,
             self.stops,
+            self.damaged,
+            self.moved,
             ms(median),
             ms(most),
             self.segments_max,

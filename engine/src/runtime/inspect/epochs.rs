@@ -87,8 +87,8 @@ impl EpochReport {
 
 /// An epoch while its records are read.
 #[derive(Default)]
-struct Draft {
-    report: EpochReport,
+pub(super) struct Draft {
+    pub(super) report: EpochReport,
     kinds: BTreeMap<RecordKind, (u64, u64)>,
     staged: BTreeMap<String, u64>,
     counts: BTreeMap<String, Counts>,
@@ -126,7 +126,7 @@ impl Inspection {
         Ok(self.epochs()?.into_iter().find(|report| report.epoch == epoch.0))
     }
 
-    fn add(&self, draft: &mut Draft, generation: u64, record: Record<'_>) {
+    pub(super) fn add(&self, draft: &mut Draft, generation: u64, record: Record<'_>) {
         let (records, bytes) = draft.kinds.entry(record.kind).or_default();
         *records += 1;
         *bytes += record.payload.len() as u64;
@@ -174,7 +174,7 @@ impl Inspection {
 }
 
 impl Draft {
-    fn finish(self, delivered: impl Fn(&str) -> u64) -> EpochReport {
+    pub(super) fn finish(self, delivered: impl Fn(&str) -> u64) -> EpochReport {
         let Draft { mut report, kinds, staged, counts } = self;
         let kinds = kinds.into_iter();
         report.kinds = kinds.map(|(kind, (records, bytes))| KindReport { kind, records, bytes }).collect();

@@ -3,9 +3,11 @@
 //!
 //! 1. `epochs`: what each committed epoch holds
 //! 2. `state`: keyed state as of the last committed epoch
-//! 3. `verify`: reads everything there is
+//! 3. `snapshots`: snapshots and savepoints
+//! 4. `verify`: reads everything there is
 
 mod epochs;
+mod snapshots;
 mod state;
 mod verify;
 
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::epochs::{EpochReport, KindReport, PartitionReport, SinkReport};
+pub use self::snapshots::SnapshotReport;
 pub use self::state::{StateEntry, StateView, TableReport};
 pub use self::verify::Verification;
 use super::job::{CommitNote, job_id};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Inspection;
 use crate::epoch::decode_record;
 use crate::error::{Error, Result};
-use crate::runtime::job::CommitNote;
+use crate::runtime::job::{CommitNote, verify};
 use crate::stage::Positions;
 use crate::state::read_changes;
 use crate::telemetry::Counts;
@@ -31,6 +31,8 @@ pub struct Verification {
     pub store_epoch: Option<Epoch>,
     /// Keys of all tables.
     pub rows: u64,
+    /// Snapshots and savepoints that were read.
+    pub snapshots: u64,
     /// What a next run repairs by itself, in sentences.
     pub notes: Vec<String>,
     /// What is wrong, in sentences that say the way out. Empty when all is well.
@@ -93,6 +95,7 @@ impl Inspection {
             ));
         }
         self.check_state(&mut found);
+        self.check_snapshots(&mut found)?;
         Ok(found)
     }
 
@@ -120,6 +123,18 @@ impl Inspection {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_snapshots(&self, found: &mut Verification) -> Result<()> {
+        for snapshot in self.snapshots()? {
+            match verify(&snapshot.path) {
+                Ok(_) => found.snapshots += 1,
+                // The run that is going on has removed it meanwhile.
+                Err(_) if !snapshot.path.exists() => {}
+                Err(error) => found.problem(format!("{error}: {}", snapshot.way_out())),
+            }
+        }
+        Ok(())
     }
 
     fn check_state(&self, found: &mut Verification) {

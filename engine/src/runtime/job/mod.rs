@@ -2,28 +2,45 @@
 //!
 //! 1. `log_thread`: the thread that makes epochs durable
 //! 2. `store_thread`: the state store, which follows the epochs in its own time
-//! 3. `schemas`: which state a program can read
+//! 3. `snapshots`, `manifest`: copies of the store with what their epoch says
+//! 4. `copies`: how they are made while the job runs
+//! 5. `restore`: how a damaged store goes back to one
+//! 6. `savepoint`: those that are asked for, and jobs that begin with one
+//! 7. `schemas`: which state a program can read
 //!
 //! Recovery, each step of which may be cut short and done again: take the lock and begin a generation of
 //! the log (`wal/`); find the last committed epoch; bring the state store up to it; give every node what
 //! that epoch says about it, and every sink the output that it may not have shown.
 
+mod copies;
 mod log_thread;
+mod manifest;
+mod restore;
+mod savepoint;
 mod schemas;
+mod snapshots;
 mod store_thread;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use self::copies::{CopyOrder, CopyThread};
 pub(crate) use self::log_thread::{Durable, LogThread};
+pub(crate) use self::manifest::Manifest;
+use self::manifest::NodeNote;
+use self::restore::Found;
+use self::savepoint::Seed;
+pub use self::savepoint::create_savepoint;
 pub(crate) use self::schemas::{StateSchema, schemas_of, unreadable};
+use self::snapshots::Purpose;
+pub(crate) use self::snapshots::{Snapshots, read_manifest, verify};
 pub(crate) use self::store_thread::{StoreHome, StoreThread};
 use super::assembly::Beginning;
 use super::epochs::Complete;
 use crate::batch::{KeyGroup, hash_bytes};
 use crate::config::EngineConfig;
-use crate::epoch::{EntryKind, Restored, decode_record, encode_record};
+use crate::epoch::{Entry, EntryKind, Restored, decode_record, encode_record};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::storage::{DirectoryStorage, Storage};
@@ -33,15 +50,21 @@ use crate::wal::{
     EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn, Record as LogRecord, RecordKind, Recovery,
 };
 
+/// Segments of the log after which a snapshot is due whatever the time, so that the log may be cut off.
+const SNAPSHOT_SEGMENTS: u64 = 16;
+
+/// The same for a job that is started, for each snapshot that it has: every run begins a segment.
+const STARTED_SEGMENTS: u64 = 4;
+
 /// What the commit of an epoch says about the job.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
-pub(super) struct CommitNote {
-    pub(super) topology: String,
-    pub(super) key_groups: KeyGroup,
+pub(crate) struct CommitNote {
+    pub(crate) topology: String,
+    pub(crate) key_groups: KeyGroup,
     /// The input has ended, and everything is in this epoch.
-    pub(super) finished: bool,
+    pub(crate) finished: bool,
     /// The schemas that state in the directory may have.
-    pub(super) schemas: Vec<StateSchema>,
+    pub(crate) schemas: Vec<StateSchema>,
 }
 
 /// A job whose epochs survive: where it begins, and what makes its epochs durable.
@@ -52,11 +75,18 @@ pub(crate) struct Job {
 
 /// The log of a job, and the store that follows it.
 pub(crate) struct DurableLog {
-    log: EpochLog,
     store: StoreThread,
+    /// Ends behind the store's thread, which may still have work for it.
+    copies: Option<CopyThread>,
     note: CommitNote,
     /// There is keyed state for the store to follow.
     has_state: bool,
+    /// The segment of the log with which a snapshot is due, whatever the time.
+    full_at: u64,
+    /// A savepoint that is asked for.
+    asked: Option<String>,
+    /// The last to be closed: it has the lock of the directory.
+    log: EpochLog,
 }
 
 fn kind_of(kind: EntryKind) -> RecordKind {
@@ -99,8 +129,9 @@ impl Job {
         std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
         let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
         let store = StoreThread::of_directory(directory, config)?;
+        let snapshots = Snapshots::new(directory, config.snapshots_kept);
         let limits = LogLimits { truncate_at: config.log_truncate_at.map(Lsn), ..LogLimits::default() };
-        Job::open_in(topology, config, storage, limits, store)
+        Job::open_in(topology, config, storage, limits, store, Some(snapshots))
     }
 
     /// Opens the job whose log is in `storage` and whose state store is behind `store`.
@@ -113,39 +144,88 @@ impl Job {
         storage: Arc<dyn Storage>,
         mut limits: LogLimits,
         store: StoreThread,
+        snapshots: Option<Snapshots>,
     ) -> Result<Self> {
         let id = job_id(topology);
         limits.segment_bytes = failpoint::limit("HEADWATER_SEGMENT_BYTES", limits.segment_bytes);
-        let (log, recovery) = EpochLog::open(storage, id, limits)?;
-        failpoint::pass("recover.log");
         let mut note = CommitNote {
             topology: topology.name().to_owned(),
             key_groups: config.key_groups,
             finished: false,
             schemas: schemas_of(topology),
         };
+        let seed = config.start_from.as_ref().map(|place| Seed::read(place, id, &note));
+        let seed = seed.transpose()?.map(|seed| if config.new_output { seed.without_output() } else { seed });
+        limits.begin = seed.as_ref().map(Seed::begin);
+        let (mut log, recovery) = EpochLog::open(storage, id, limits)?;
+        failpoint::pass("recover.log");
         let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
         let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
-        match recovery.committed() {
-            None => store.clear()?,
-            Some(committed) => {
-                let before: CommitNote = decode_record("the job", &committed.payload)?;
+        let place = config.state_dir.as_deref().unwrap_or(Path::new(""));
+        if let Some(snapshots) = &snapshots {
+            snapshots.tidy()?;
+        }
+        match (last_commit(&recovery)?, seed) {
+            (Some((last, _)), Some(_)) => return Err(savepoint::has_job(place, last)),
+            (None, Some(seed)) => {
+                let snapshots =
+                    snapshots.as_ref().ok_or_else(|| Error::failed("no place for a savepoint"))?;
+                note.schemas = schemas::go_on(topology, &seed.manifest.note.schemas)?;
+                check_nodes(topology, &seed.manifest.restored())?;
+                // Another start may have got so far; from the same savepoint it is done again.
+                if ![Epoch(0), seed.manifest.epoch].contains(&recovery.complete_from()) {
+                    return Err(savepoint::cut_short(place));
+                }
+                store.clear()?;
+                snapshots.clear()?;
+                seed.plant(&mut log, &store, snapshots, has_state)?;
+                store.found(seed.manifest.epoch);
+                beginning.begin(seed.manifest.epoch, &seed.manifest.note, seed.manifest.restored());
+            }
+            (None, None) if recovery.complete_from() > Epoch(0) => return Err(savepoint::cut_short(place)),
+            (None, None) => {
+                snapshots.as_ref().map_or(Ok(()), Snapshots::clear)?;
+                store.clear()?;
+            }
+            (Some((last, before)), None) => {
                 note.check(&before)?;
                 note.schemas = schemas::go_on(topology, &before.schemas)?;
-                beginning.epoch = committed.epoch;
-                beginning.had_ended = before.finished;
-                beginning.nodes = nodes(&recovery, committed.epoch)?;
+                beginning.begin(last, &before, nodes(&recovery, last)?);
                 check_nodes(topology, &beginning.nodes)?;
                 failpoint::pass("recover.nodes");
                 // Without keyed state there is no store, and the log may begin anywhere.
                 if has_state {
-                    replay(&recovery, &store, committed.epoch)?;
+                    let gives_up = config.log_truncate_at.is_some();
+                    let (job, recovery, store) = (id, &recovery, &store);
+                    beginning.restored = match &snapshots {
+                        Some(snapshots) => {
+                            Found { job, recovery, store, snapshots, last, gives_up }.bring_up()?
+                        }
+                        None => replay(recovery, store, last).map(|()| None)?,
+                    };
                 }
                 failpoint::pass("recover.store");
             }
         }
         beginning.store = has_state.then(|| store.home());
-        Ok(Job { beginning, log: DurableLog { log, store, note, has_state } })
+        let log = DurableLog::new(log, store, snapshots, note, has_state)?;
+        Ok(Job { beginning, log })
+    }
+}
+
+/// The last committed epoch and its note; nothing when a start from a savepoint was cut short.
+fn last_commit(recovery: &Recovery) -> Result<Option<(Epoch, CommitNote)>> {
+    let Some(committed) = recovery.committed() else { return Ok(None) };
+    let note: CommitNote = decode_record("the job", &committed.payload)?;
+    Ok((note != CommitNote::of_seed()).then_some((committed.epoch, note)))
+}
+
+impl Beginning {
+    /// Goes on behind this epoch.
+    fn begin(&mut self, epoch: Epoch, note: &CommitNote, nodes: HashMap<String, Arc<Restored>>) {
+        self.epoch = epoch;
+        self.had_ended = note.finished;
+        self.nodes = nodes;
     }
 }
 
@@ -166,7 +246,12 @@ pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
             directory.display()
         )));
     };
-    // The log last: state without its log is cleared by the next run, a log without its state is not.
+    // The log last: state without its log is cleared by the next run, a log without its state is not. Before
+    // the state its snapshots: the state would be taken for lost.
+    let snapshots = Snapshots::new(directory, 0);
+    snapshots.clear()?;
+    snapshots.tidy()?;
+    restore::clear_aside(directory)?;
     StoreThread::of_directory(directory, &EngineConfig::default())?.clear()?;
     for name in storage.list(LOG_DIRECTORY).map_err(failed)? {
         let path = format!("{LOG_DIRECTORY}/{name}");
@@ -178,6 +263,11 @@ pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
 }
 
 impl CommitNote {
+    /// That of an epoch of which only staged output is known, in front of the epoch of a savepoint.
+    fn of_seed() -> Self {
+        CommitNote { topology: String::new(), key_groups: 0, finished: false, schemas: Vec::new() }
+    }
+
     /// Whether a run with this note may go on behind `before`.
     fn check(&self, before: &CommitNote) -> Result<()> {
         if before.key_groups != self.key_groups {
@@ -196,7 +286,8 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
     let mut nodes = HashMap::<String, Restored>::new();
     let mut shown = HashMap::<(String, u32), u64>::new();
     let mut needed = last.0.saturating_sub(1);
-    recovery.read(Epoch(needed), &mut |record| {
+    // A job that began with a savepoint has the epoch of it without the state: not everything.
+    recovery.read_held(Epoch(needed), &mut |record| {
         let Some(kind) = entry_kind(record.kind) else { return Ok(()) };
         let node = nodes.entry(record.owner.to_owned()).or_default();
         node.epoch = last.0;
@@ -215,7 +306,7 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
         Ok(())
     })?;
     if needed + 1 < last.0 && !failpoint::bug("older-output-forgotten") {
-        recovery.read(Epoch(needed), &mut |record| {
+        recovery.read_held(Epoch(needed), &mut |record| {
             if record.kind != RecordKind::Staged {
                 return Ok(());
             }
@@ -273,6 +364,13 @@ fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
     if applied > last {
         return Err(log_is_behind(applied, last));
     }
+    let floor = recovery.complete_from();
+    if applied < floor {
+        return Err(Error::StateDamaged {
+            path: "state".into(),
+            reason: format!("it is at epoch {applied}, and the log begins behind epoch {floor}"),
+        });
+    }
     store.found(applied);
     if applied == last {
         return Ok(());
@@ -286,12 +384,99 @@ fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
     replay.finish(last)
 }
 
+impl DurableLog {
+    fn new(
+        log: EpochLog,
+        store: StoreThread,
+        snapshots: Option<Snapshots>,
+        note: CommitNote,
+        has_state: bool,
+    ) -> Result<Self> {
+        let mut full_at = u64::MAX;
+        if let Some(snapshots) = snapshots.as_ref().filter(|_| has_state) {
+            snapshots.retain()?;
+            if snapshots.are_kept() {
+                // A job that never runs long enough for a snapshot would keep its whole log.
+                let spare = (STARTED_SEGMENTS * (1 + snapshots.epochs()?.len() as u64))
+                    .saturating_sub(log.segments());
+                full_at = log.segment() + spare;
+            }
+        }
+        let copies = snapshots.map(CopyThread::start).transpose()?;
+        Ok(DurableLog { log, store, copies, note, has_state, full_at, asked: None })
+    }
+
+    /// The copies that are to be made of this epoch.
+    fn order(&mut self, epoch: Epoch, entries: &[Entry], finished: bool) -> Option<CopyOrder> {
+        let copies = &self.copies.as_ref()?.copies;
+        if copies.is_busy() || (self.has_state && !self.store.is_asked(epoch)) {
+            return None;
+        }
+        let snapshot = (self.has_state && self.store.takes_snapshot()).then_some(Purpose::Snapshot);
+        let savepoint = self.asked.take().map(Purpose::Savepoint);
+        let purposes: Vec<_> = snapshot.into_iter().chain(savepoint).collect();
+        if purposes.is_empty() {
+            return None;
+        }
+        if self.full_at < u64::MAX {
+            self.full_at = self.log.segment() + SNAPSHOT_SEGMENTS;
+        }
+        let is_state = |kind| matches!(kind, EntryKind::StateDelta | EntryKind::StoreChanges);
+        let nodes = entries.iter().filter(|entry| !is_state(entry.kind)).map(|entry| NodeNote {
+            kind: kind_of(entry.kind),
+            owner: entry.owner.clone(),
+            subtask: entry.subtask,
+            epoch: epoch.0,
+            payload: entry.payload.clone(),
+        });
+        let manifest = Manifest {
+            job: self.log.job(),
+            epoch,
+            note: CommitNote { finished, ..self.note.clone() },
+            has_store: self.has_state,
+            files: Vec::new(),
+            nodes: nodes.collect(),
+        };
+        Some(copies.order(purposes, manifest))
+    }
+
+    /// Cuts the log off behind what is spare and what no snapshot needs.
+    fn give_space_back(&mut self, spare: u64) -> Result<()> {
+        let Some(CopyThread { copies, .. }) = &self.copies else {
+            return self.log.truncate_before(Epoch(spare)).map(drop);
+        };
+        if copies.needs_log() {
+            return Ok(());
+        }
+        let floor = if self.has_state { copies.snapshots.floor() } else { u64::MAX };
+        self.log.truncate_before(Epoch(spare.min(floor))).map(drop)
+    }
+
+    /// Whether somebody wants a copy of the next epoch that can be copied.
+    fn look_for_orders(&mut self) {
+        let Some(CopyThread { copies, .. }) = &self.copies else { return };
+        if copies.is_busy() {
+            return;
+        }
+        if self.asked.is_none() {
+            self.asked = copies.requests.pending();
+        }
+        if self.asked.is_some() {
+            self.store.home().press();
+        }
+        if self.log.segment() >= self.full_at {
+            self.store.home().want_snapshot();
+        }
+    }
+}
+
 impl Durable for DurableLog {
     /// All entries of the epoch, its commit, and one sync; then the store follows in its own time.
     fn commit(&mut self, complete: Complete) -> Result<Epoch> {
         let Complete { epoch, entries, is_last, .. } = complete;
         let mut shown = epoch.0;
         let mut changes = Vec::new();
+        let order = self.order(epoch, &entries, is_last);
         for entry in entries {
             if entry.kind == EntryKind::StoreChanges {
                 changes.push((entry.owner, entry.payload));
@@ -308,13 +493,15 @@ impl Durable for DurableLog {
             failpoint::pass("epoch.last");
         }
         if failpoint::bug("store-first") {
-            self.store.committed(epoch, std::mem::take(&mut changes))?;
+            self.store.committed(epoch, std::mem::take(&mut changes), None)?;
         }
         self.note.finished = is_last;
         let note = encode_record(&self.note)?;
         self.log.commit(epoch, &note)?;
-        if !failpoint::bug("store-first") {
-            self.store.committed(epoch, changes)?;
+        match order {
+            Some(order) if !self.has_state => order.carry_out(None),
+            order if !failpoint::bug("store-first") => self.store.committed(epoch, changes, order)?,
+            _ => {}
         }
         failpoint::pass("store.handed");
         // Needed are the last epoch, output that is not delivered, and what the store has not on its disk.
@@ -322,7 +509,8 @@ impl Durable for DurableLog {
         let needs_store = self.has_state && !failpoint::bug("truncated-unstored");
         let stored = if needs_store { stored.0 } else { epoch.0 };
         let spare = stored.min(shown).min(epoch.0.saturating_sub(1));
-        self.log.truncate_before(Epoch(spare))?;
+        self.give_space_back(spare)?;
+        self.look_for_orders();
         Ok(epoch)
     }
 }

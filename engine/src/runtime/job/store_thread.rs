@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::copies::CopyOrder;
 use crate::channel::WorkSender;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
@@ -26,6 +27,9 @@ const REPLAY_BYTES: usize = 4 << 20;
 /// Opens the store, or makes one; and says whether there is one.
 type Open = Box<dyn Fn(bool) -> Result<Option<Arc<dyn StateStore>>> + Send + Sync>;
 
+/// An epoch for the store, and the copies that are to be made of it.
+type Work = (Epoch, Vec<TableChanges>, Option<CopyOrder>);
+
 /// A store that is only looked at, and its tables.
 pub(crate) type Looked = (Arc<dyn StateStore>, Vec<String>);
 
@@ -41,6 +45,11 @@ pub(crate) struct StoreHome {
     asked_ms: AtomicU64,
     /// Keyed state has no room left for what the store does not have.
     pub(crate) is_pressed: Arc<AtomicBool>,
+    /// When a snapshot was due last, and how often it is; 0 is never.
+    snapshot_ms: AtomicU64,
+    snapshot_interval_ms: AtomicU64,
+    /// A snapshot of the next epoch for the store is to be made.
+    is_wanted: AtomicBool,
     failure: Mutex<Option<String>>,
 }
 
@@ -67,6 +76,9 @@ impl StoreHome {
             durable: AtomicU64::new(0),
             asked_ms: AtomicU64::new(0),
             is_pressed: Arc::default(),
+            snapshot_ms: AtomicU64::new(0),
+            snapshot_interval_ms: AtomicU64::new(0),
+            is_wanted: AtomicBool::new(false),
             failure: Mutex::new(None),
         })
     }
@@ -86,6 +98,11 @@ impl StoreHome {
 
     /// Asks keyed state to say with this epoch how it differs from the store, if it is time to.
     pub(crate) fn ask(&self, epoch: Epoch, now_ms: u64) {
+        let interval_ms = self.snapshot_interval_ms.load(SeqCst);
+        if interval_ms > 0 && now_ms.saturating_sub(self.snapshot_ms.load(SeqCst)) >= interval_ms {
+            self.snapshot_ms.store(now_ms, SeqCst);
+            self.want_snapshot();
+        }
         let is_idle = self.asked.load(SeqCst) <= self.durable.load(SeqCst);
         let is_due = now_ms.saturating_sub(self.asked_ms.load(SeqCst)) >= INTERVAL_MS;
         if is_idle && (is_due || self.is_pressed.swap(false, SeqCst)) {
@@ -99,6 +116,28 @@ impl StoreHome {
         self.is_pressed.store(true, SeqCst);
     }
 
+    /// Asks for a snapshot as soon as one can be made.
+    pub(crate) fn want_snapshot(&self) {
+        self.is_wanted.store(true, SeqCst);
+        self.press();
+    }
+
+    /// An empty store that is at this epoch.
+    pub(super) fn begin_at(&self, epoch: Epoch) -> Result<()> {
+        let store = self.made()?;
+        store.apply(&[], Some(epoch))?;
+        store.flush()
+    }
+
+    /// Copies the store, which is at this epoch or was never needed.
+    pub(super) fn copy_to(&self, epoch: Epoch, place: &Path) -> Result<()> {
+        let store = self.made()?;
+        if store.applied()? != epoch {
+            self.begin_at(epoch)?;
+        }
+        store.copy_to(place)
+    }
+
     /// The last epoch for which keyed state was asked.
     pub(crate) fn asked_epoch(&self) -> u64 {
         self.asked.load(SeqCst)
@@ -109,7 +148,7 @@ impl StoreHome {
         Box::new(Table { operator: operator.to_owned(), home: Arc::clone(self), opened: None })
     }
 
-    fn apply(&self, epoch: Epoch, changes: &[TableChanges]) -> Result<()> {
+    fn apply(&self, epoch: Epoch, changes: &[TableChanges], order: Option<CopyOrder>) -> Result<()> {
         let store = self.made()?;
         failpoint::pass("store.apply");
         let said = if failpoint::bug("store-ahead") { Epoch(epoch.0 + 1) } else { epoch };
@@ -119,6 +158,9 @@ impl StoreHome {
         store.flush()?;
         self.durable.store(epoch.0, SeqCst);
         failpoint::pass("store.flushed");
+        if let Some(order) = order {
+            order.carry_out(Some(&*store));
+        }
         Ok(())
     }
 }
@@ -172,7 +214,7 @@ pub(crate) struct StoreThread {
     /// Deletes the store.
     clear: Box<dyn Fn() -> Result<()> + Send>,
     /// `None`: applied at once, by whoever commits.
-    work: Option<WorkSender<(Epoch, Vec<TableChanges>)>>,
+    work: Option<WorkSender<Work>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -194,8 +236,18 @@ impl StoreThread {
                 None
             })
         };
-        let clear = move || RocksStore::delete(&shown);
-        Self::start(StoreHome::new(Box::new(open)), Box::new(clear))
+        let clear = move || {
+            RocksStore::delete(&shown)
+                .or_else(|error| if error.state_damage().is_some() { Ok(()) } else { Err(error) })?;
+            // What a store leaves that was never complete, or is damaged.
+            super::snapshots::remove(&shown)?;
+            super::snapshots::remove(&RocksStore::damage_marker(&shown))
+        };
+        let home = StoreHome::new(Box::new(open));
+        if config.snapshots_kept > 0 {
+            home.snapshot_interval_ms.store(config.snapshot_interval_ms, SeqCst);
+        }
+        Self::start(home, Box::new(clear))
     }
 
     /// Without RocksDB there is no store on disk.
@@ -241,11 +293,11 @@ impl StoreThread {
 
     #[cfg(feature = "rocksdb")]
     fn start(home: Arc<StoreHome>, clear: Box<dyn Fn() -> Result<()> + Send>) -> Result<Self> {
-        let (sender, receiver) = crate::channel::work_queue::<(Epoch, Vec<TableChanges>)>(1);
+        let (sender, receiver) = crate::channel::work_queue::<Work>(1);
         let shared = Arc::clone(&home);
         let thread = std::thread::Builder::new().name("headwater-store".to_owned()).spawn(move || {
-            while let Some((epoch, changes)) = receiver.next() {
-                if let Err(error) = shared.apply(epoch, &changes) {
+            while let Some((epoch, changes, order)) = receiver.next() {
+                if let Err(error) = shared.apply(epoch, &changes, order) {
                     *guard(&shared.failure) = Some(error.to_string());
                     return;
                 }
@@ -281,14 +333,34 @@ impl StoreThread {
     }
 
     /// An epoch is durable in the log. `changes` are those of all keyed state, if it was asked for them.
-    pub(crate) fn committed(&self, epoch: Epoch, changes: Vec<TableChanges>) -> Result<()> {
-        if self.home.asked.load(SeqCst) != epoch.0 {
+    pub(super) fn committed(
+        &self,
+        epoch: Epoch,
+        changes: Vec<TableChanges>,
+        order: Option<CopyOrder>,
+    ) -> Result<()> {
+        if !self.is_asked(epoch) {
             return Ok(());
         }
         match &self.work {
-            Some(work) => work.try_send((epoch, changes)),
-            None => self.home.apply(epoch, &changes),
+            Some(work) => work.try_send((epoch, changes, order)),
+            None => self.home.apply(epoch, &changes, order),
         }
+    }
+
+    /// True when this epoch says how state differs from the store.
+    pub(super) fn is_asked(&self, epoch: Epoch) -> bool {
+        self.home.asked.load(SeqCst) == epoch.0
+    }
+
+    /// True when a snapshot is wanted; it is taken for made.
+    pub(super) fn takes_snapshot(&self) -> bool {
+        self.home.is_wanted.swap(false, SeqCst)
+    }
+
+    /// Closes the store; the next use opens it again.
+    pub(super) fn close(&self) {
+        *guard(&self.home.opened) = None;
     }
 
     /// The epoch up to which the store needs no log.
