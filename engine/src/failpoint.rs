@@ -107,6 +107,7 @@ pub const BUGS: &[(&str, &str)] = &[
     ("sync-retried", "a failed sync is tried again and believed"),
     ("tail-trusted", "what an earlier run wrote and may not have synced is taken for durable"),
     ("truncated-too-far", "segments are removed that a reader still needs"),
+    ("truncated-unsnapped", "segments are removed that the newest snapshots need to be of use"),
     ("truncated-unstored", "segments are removed that the store has not taken over"),
     ("watermark-lost", "a window operator forgets how far event time had come"),
     ("zombie-commits", "a run that was replaced does not look before it calls an epoch committed"),

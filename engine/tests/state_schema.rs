@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use headwater::prelude::*;
+use headwater::runtime::create_savepoint;
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 use headwater::stream::KeyedStream;
 use headwater::testing::{Ledger, check_state_schema, write_state_schema};
@@ -218,4 +219,27 @@ fn the_file_of_schemas_notices_every_change_and_refuses_those_that_lose_state() 
     check_state_schema(&short, &path).unwrap();
     std::fs::write(&path, "totals (u64)\n").unwrap();
     assert!(refused(&short).contains("line 1"), "{}", refused(&short));
+}
+
+#[test]
+fn a_job_that_begins_with_a_savepoint_migrates_its_state() {
+    let (directory, out) = (TempDir::new().unwrap(), Ledger::new());
+    run_on(first_version(Numbers { end: 500, is_last: false }), 500, config(&directory));
+    let old = first_version(Numbers { end: 500, is_last: false });
+    let limit = std::time::Duration::from_secs(60);
+    let savepoint = create_savepoint(&old, directory.path().join("job"), Some("v1"), limit).unwrap();
+    let begins = || {
+        let mut config = config(&directory).state_dir(directory.path().join("other")).start_from(&savepoint);
+        config.new_output = true;
+        config
+    };
+    let numbers = || Numbers { end: 20 * KEYS, is_last: true };
+    let short = third_version(numbers(), &Ledger::new(), false).unwrap();
+    let error = short.run(begins()).unwrap_err().to_string();
+    assert!(error.contains("the state of `totals` was written as (u64, {sum: u64})"), "{error}");
+    let whole = third_version(numbers(), &out, true).unwrap();
+    whole.run(begins().parallelism(3)).unwrap();
+    let sums: BTreeMap<u64, f64> = out.take().unwrap().iter().map(|row| (row.key, row.value.sum)).collect();
+    let expected = |key| (0..20).map(|round| round * KEYS + key).sum::<u64>() as f64;
+    assert_eq!(sums, (0..KEYS).map(|key| (key, expected(key))).collect());
 }

@@ -6,15 +6,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
 
 use benches::machine::Circumstances;
 use clap::Parser;
 use headwater::failpoint::BUGS;
 
-/// Longest run of one layer: a job that no longer ends has been noticed, too.
-const LIMIT: Duration = Duration::from_secs(240);
+/// Longest run of one layer in seconds: a job that no longer ends has been noticed, too.
+const LIMIT_S: &str = "240";
 
 /// The layers, the fast ones first: name, and the test of the workspace or the program beside this one.
 const LAYERS: &[(&str, Layer)] = &[
@@ -130,8 +128,10 @@ fn run(bug: &str) -> Result<(), String> {
 }
 
 fn with_bug(bug: &str, layer: Layer) -> Outcome {
-    let mut command = layer.command();
-    command.env("HEADWATER_BUG", bug);
+    let wanted = layer.command();
+    // What does not end is ended with all that it has started.
+    let mut command = Command::new("timeout");
+    command.arg(LIMIT_S).arg(wanted.get_program()).args(wanted.get_args()).env("HEADWATER_BUG", bug);
     match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => outcome(child),
         Err(error) => Outcome::Noticed(format!("{command:?} cannot be started: {error}")),
@@ -140,32 +140,20 @@ fn with_bug(bug: &str, layer: Layer) -> Outcome {
 
 /// Reads what a layer says until it ends or says that something is wrong.
 fn outcome(mut child: Child) -> Outcome {
-    let (sender, lines) = std::sync::mpsc::channel();
-    if let Some(output) = child.stdout.take() {
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // Nobody listens any more when enough was said.
-                let _ = sender.send(line);
-            }
-        });
-    }
-    let started = Instant::now();
     let mut last = String::new();
-    let telling = loop {
-        match lines.recv_timeout(LIMIT.saturating_sub(started.elapsed())) {
-            Ok(line) if line.ends_with("FAILED") || line.starts_with("VIOLATION") => break Some(line),
-            Ok(line) => last = line,
-            Err(RecvTimeoutError::Timeout) => break Some("it does not end".to_owned()),
-            Err(RecvTimeoutError::Disconnected) => break None,
+    let output = child.stdout.take().into_iter();
+    for line in output.flat_map(|output| BufReader::new(output).lines().map_while(Result::ok)) {
+        let tells = line.ends_with("FAILED") || line.starts_with("VIOLATION");
+        last = line;
+        if tells {
+            end(&child);
+            break;
         }
-    };
-    if telling.is_some() {
-        end(&child);
     }
-    let succeeded = child.wait().is_ok_and(|status| status.success());
-    match telling.or((!succeeded).then_some(last)) {
-        None => Outcome::Passed,
-        Some(line) => Outcome::Noticed(line.replace('|', "/").chars().take(110).collect()),
+    match child.wait() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) if status.code() == Some(124) => Outcome::Noticed("it does not end".to_owned()),
+        _ => Outcome::Noticed(last.replace('|', "/").chars().take(110).collect()),
     }
 }
 
