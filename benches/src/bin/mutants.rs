@@ -1,6 +1,7 @@
 //! Gives the engine one mistake after the other, and says which tests notice it.
 //!
-//! `make mutants`. The tests are built once with the feature `failpoints`; a mistake is chosen by an environment variable. Exit code 1 if one goes unnoticed.
+//! `make mutants`. The tests are built once with the feature `failpoints`; a mistake is chosen by an
+//! environment variable. Exit code 1 if one goes unnoticed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
 use std::io::{BufRead, BufReader};

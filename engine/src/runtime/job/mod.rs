@@ -148,14 +148,12 @@ impl Job {
     ) -> Result<Self> {
         let id = job_id(topology);
         limits.segment_bytes = failpoint::limit("HEADWATER_SEGMENT_BYTES", limits.segment_bytes);
-        let mut note = CommitNote {
-            topology: topology.name().to_owned(),
-            key_groups: config.key_groups,
-            finished: false,
-            schemas: schemas_of(topology),
-        };
+        let mut note = CommitNote::of(topology, config);
         let seed = config.start_from.as_ref().map(|place| Seed::read(place, id, &note));
         let seed = seed.transpose()?.map(|seed| if config.new_output { seed.without_output() } else { seed });
+        if let Some(seed) = &seed {
+            note.schemas = schemas::go_on(topology, &seed.manifest.note.schemas)?;
+        }
         limits.begin = seed.as_ref().map(Seed::begin);
         let (mut log, recovery) = EpochLog::open(storage, id, limits)?;
         failpoint::pass("recover.log");
@@ -170,7 +168,6 @@ impl Job {
             (None, Some(seed)) => {
                 let snapshots =
                     snapshots.as_ref().ok_or_else(|| Error::failed("no place for a savepoint"))?;
-                note.schemas = schemas::go_on(topology, &seed.manifest.note.schemas)?;
                 check_nodes(topology, &seed.manifest.restored())?;
                 // Another start may have got so far; from the same savepoint it is done again.
                 if ![Epoch(0), seed.manifest.epoch].contains(&recovery.complete_from()) {
@@ -263,6 +260,15 @@ pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
 }
 
 impl CommitNote {
+    fn of(topology: &Topology, config: &EngineConfig) -> Self {
+        CommitNote {
+            topology: topology.name().to_owned(),
+            key_groups: config.key_groups,
+            finished: false,
+            schemas: schemas_of(topology),
+        }
+    }
+
     /// That of an epoch of which only staged output is known, in front of the epoch of a savepoint.
     fn of_seed() -> Self {
         CommitNote { topology: String::new(), key_groups: 0, finished: false, schemas: Vec::new() }

@@ -247,7 +247,7 @@ mod rocks {
         std::fs::write(directory.0.join("CURRENT"), "nonsense").unwrap();
         let error = RocksStore::open(&directory.0, 0).unwrap_err().to_string();
         assert!(error.contains(&directory.0.display().to_string()), "{error}");
-        assert!(error.contains("damaged") && error.contains("restore a snapshot"), "{error}");
+        assert!(error.contains("damaged") && error.contains("goes back to its newest snapshot"), "{error}");
     }
 
     #[test]
