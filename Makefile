@@ -5,6 +5,7 @@ CARGO ?= cargo
 EVENTS ?= 5000000
 RUNS ?= 3
 KILLS ?= 5000
+SEEDS ?= 20000
 
 # Cargo brings its own job server; flags meant for make would only confuse it and the C++ build below it.
 unexport MAKEFLAGS MFLAGS
@@ -24,7 +25,9 @@ demo: setup ## run the tour: one job from source to plots, on bundled or generat
 test: setup ## run every test, doc-tests included
 	$(CARGO) test --release --workspace
 
-torture: setup ## kill a durable job again and again and check every row (KILLS=5000)
+torture: setup ## lose power in simulation, kill real jobs, check every row (SEEDS=20000 KILLS=5000)
+	HEADWATER_SEEDS=$(SEEDS) $(CARGO) test --release --workspace --test topology_equivalence -- --nocapture crashes
+	$(CARGO) test --release --workspace --test wal -- --nocapture crashes
 	$(CARGO) build --release --workspace --bins --features failpoints
 	"$${CARGO_TARGET_DIR:-target}/release/torture" --kills $(KILLS)
 

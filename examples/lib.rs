@@ -105,6 +105,11 @@ pub fn account(summary: &Summary, made: Option<u64>, added_up: &Collect<KeyedRes
     if rows.is_empty() && summary.had_ended {
         return say(format_args!("{read} readings were accounted for when the job ended"));
     }
+    if rows.is_empty() && summary.stopped {
+        return say(format_args!(
+            "{read} readings so far; they are accounted for when the job has come to its end"
+        ));
+    }
     let aggregated = rows.first().map_or(0, |row| row.value);
     say(format_args!("{read} readings = {aggregated} aggregated + {late} late + {rejected} rejected"))?;
     let made_by = if made.is_some() { "made" } else { "counted by the source" };

@@ -8,13 +8,18 @@ use crate::channel::ChannelLimits;
 use crate::error::{Error, Result};
 
 /// What happens when a stage fails: an error, or a panic in user code.
+///
+/// A program built with `panic = "abort"` ends at a panic, and no strategy sees it: whatever started the
+/// program must start it again, and with a state directory it goes on behind its last epoch. Without that
+/// setting a panic is an error like others, names its stage, and leaves other topologies of the process alone.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 #[non_exhaustive]
 pub enum RestartStrategy {
     /// The run ends with the error.
     #[default]
     Never,
-    /// The topology starts again from the beginning after `delay_ms`, at most `attempts_max` times.
+    /// The topology starts again after `delay_ms`, behind its last epoch or, without a state directory, from the
+    /// beginning; at most `attempts_max` times.
     FixedDelay {
         /// Most restarts.
         attempts_max: u32,

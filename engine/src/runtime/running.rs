@@ -18,7 +18,7 @@ use super::job::Job;
 use super::job::StoreHome;
 use super::restart::Restarts;
 use super::supervisor::{Drain, Supervisor, Watch};
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, RestartStrategy};
 use crate::error::{Error, Result};
 use crate::telemetry::{self, Counts};
 use crate::time::{Clock, Epoch, SystemClock};
@@ -103,6 +103,9 @@ pub struct Report {
     pub restarts: u64,
     /// A run before this one had come to the end of the input: there was nothing left to do.
     pub had_ended: bool,
+    /// It was asked to stop. With a state directory the input has not ended then: windows stay open, and the
+    /// next run goes on.
+    pub stopped: bool,
 }
 
 impl Report {
@@ -178,6 +181,11 @@ impl Topology {
                 (node.name.clone(), role)
             })
             .collect();
+        if cfg!(panic = "abort") && config.restart != RestartStrategy::Never {
+            tracing::warn!(
+                "this program is built with panic = \"abort\": a panic ends it, and no restart strategy sees that"
+            );
+        }
         let control = Arc::new(Control {
             actors: DashMap::new(),
             supervisor: Mutex::new(None),
@@ -331,6 +339,7 @@ fn report(shape: &Shape, control: &Control) -> Report {
         epoch: control.epoch.load(SeqCst),
         restarts: control.restarts.load(SeqCst),
         had_ended: control.had_ended.load(SeqCst),
+        stopped: control.stopping.load(SeqCst),
     }
 }
 

@@ -27,6 +27,12 @@ const TWICE_EVERY: u64 = 10;
 /// Most crashes of one seed.
 const CRASHES_MAX: u64 = 6;
 
+/// The first or second half of the seeds: 1,000, or `HEADWATER_SEEDS` for a longer search.
+fn seeds(half: u64) -> Range<u64> {
+    let seeds = std::env::var("HEADWATER_SEEDS").map_or(1000, |seeds| seeds.parse().unwrap());
+    seeds / 2 * half..seeds / 2 * (half + 1)
+}
+
 fn check_seeds(seeds: Range<u64>) {
     for seed in seeds {
         let case = Case::new(seed);
@@ -72,12 +78,12 @@ fn check_seed(case: &Case) {
 
 #[test]
 fn all_drivers_agree_with_loops_over_the_records_first_half() {
-    check_seeds(0..500);
+    check_seeds(seeds(0));
 }
 
 #[test]
 fn all_drivers_agree_with_loops_over_the_records_second_half() {
-    check_seeds(500..1000);
+    check_seeds(seeds(1));
 }
 
 /// Every sink is exactly-once: after any number of crashes the rows are those of loops over the records.
@@ -115,12 +121,12 @@ fn check_crashes(seeds: Range<u64>) {
 
 #[test]
 fn every_row_counts_once_whatever_crashes() {
-    check_crashes(0..500);
+    check_crashes(seeds(0));
 }
 
 #[test]
 fn every_row_counts_once_whatever_crashes_second_half() {
-    check_crashes(500..1000);
+    check_crashes(seeds(1));
 }
 
 #[cfg(feature = "rocksdb")]
