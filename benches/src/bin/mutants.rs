@@ -19,6 +19,7 @@ const LIMIT_S: &str = "240";
 const LAYERS: &[(&str, Layer)] = &[
     ("log and its disk", Layer::Test("wal")),
     ("simulation", Layer::Test("topology_equivalence")),
+    ("pending output", Layer::Test("pending")),
     ("threads", Layer::Test("durable")),
     ("kill -9", Layer::Program("torture", &["--kills", "300", "--minutes", "2.5"])),
 ];
