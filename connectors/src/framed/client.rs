@@ -6,8 +6,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use headwater::{Error, Result};
-use socket2::{SockRef, TcpKeepalive};
 
+use super::connection::prepare;
 use super::protocol::{Answer, END, Frame, Hello, ID_BYTES_MAX};
 
 /// Frames are written together, up to so many bytes.
@@ -319,9 +319,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
                 refused = io::Error::new(ErrorKind::ConnectionRefused, "nobody listens there");
             }
             Ok(stream) => {
-                stream.set_nodelay(true)?;
-                let probes = TcpKeepalive::new().with_time(Duration::from_secs(30));
-                SockRef::from(&stream).set_tcp_keepalive(&probes.with_interval(Duration::from_secs(10)))?;
+                prepare(&stream)?;
                 return Ok(stream);
             }
             Err(error) => refused = error,

@@ -1,6 +1,6 @@
 //! `Connection`: one client's bytes in and out, within bounds and without ever waiting.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -55,15 +55,20 @@ pub(super) struct Connection {
     next_number: Option<u64>,
 }
 
+/// What both ends want of the system.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // An answer is a few bytes that somebody waits for.
+    stream.set_nodelay(true)?;
+    // A peer that was switched off says nothing: the system finds out.
+    let probes = TcpKeepalive::new().with_time(Duration::from_secs(30));
+    SockRef::from(stream).set_tcp_keepalive(&probes.with_interval(Duration::from_secs(10)))
+}
+
 impl Connection {
     /// `None` when the peer has gone already.
     pub(super) fn new(stream: TcpStream, now_ms: u64) -> Option<Self> {
         stream.set_nonblocking(true).ok()?;
-        // An answer is a few bytes that somebody waits for.
-        stream.set_nodelay(true).ok()?;
-        // A peer that was switched off says nothing: the system finds out.
-        let probes = TcpKeepalive::new().with_time(Duration::from_secs(30));
-        SockRef::from(&stream).set_tcp_keepalive(&probes.with_interval(Duration::from_secs(10))).ok()?;
+        prepare(&stream).ok()?;
         Some(Connection {
             stream,
             stage: Stage::Hello { until_ms: now_ms + PATIENCE_MS },

@@ -61,10 +61,11 @@ impl<T: Record> SourceReader<T, FramedPosition> for Reader<T> {
     }
 
     fn committed(&mut self, position: &FramedPosition) -> Result<()> {
-        let before: Vec<u64> = self.connections.iter().map(|of| self.committed_of(of)).collect();
+        let committed = |clients: &Clients, of: &Connection| of.id().map_or(0, |id| clients.committed(id));
+        let before: Vec<u64> = self.connections.iter().map(|of| committed(&self.clients, of)).collect();
         self.clients.commit(position);
         for (connection, before) in self.connections.iter_mut().zip(before) {
-            let committed = connection.id().map_or(0, |id| self.clients.committed(id));
+            let committed = committed(&self.clients, connection);
             if committed > before {
                 connection.acknowledge(committed);
             }
@@ -75,10 +76,6 @@ impl<T: Record> SourceReader<T, FramedPosition> for Reader<T> {
 }
 
 impl<T: Record> Reader<T> {
-    fn committed_of(&self, connection: &Connection) -> u64 {
-        connection.id().map_or(0, |id| self.clients.committed(id))
-    }
-
     /// Sends acknowledgements on their way.
     fn tell(&mut self) {
         for connection in &mut self.connections {

@@ -25,6 +25,8 @@ mod running;
 mod state_home;
 mod supervisor;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use self::actor::Activity;
 pub(crate) use self::assembly::{Assembled, Beginning, assemble};
 pub(crate) use self::epochs::Epochs;
@@ -35,3 +37,8 @@ pub use self::inspect::{
 pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
 pub use self::job::{create_savepoint, discard};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
+
+/// The lock, whatever a thread left that had it: what is behind these is right between any two statements.
+pub(crate) fn guard<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

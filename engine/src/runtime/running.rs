@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,9 +13,8 @@ use super::actor::{Activity, Inspect, StageActor, Start};
 use super::assembly::{Assembled, Beginning, Meters, assemble};
 use super::coordinator::{Coordinator, Halt};
 use super::epochs::Epochs;
-use super::job::Durable;
-use super::job::Job;
-use super::job::StoreHome;
+use super::guard;
+use super::job::{Durable, Job, StoreHome};
 use super::restart::Restarts;
 use super::supervisor::{Drain, Supervisor, Watch};
 use crate::config::{EngineConfig, RestartStrategy};
@@ -41,10 +40,6 @@ pub(crate) struct Control {
     epoch: AtomicU64,
     restarts: AtomicU64,
     had_ended: AtomicBool,
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Control {

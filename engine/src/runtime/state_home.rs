@@ -1,8 +1,9 @@
 //! How the memory of a run is divided, and where its keyed state lives: one store for all operators, opened
 //! by the first that spills.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use super::guard;
 use crate::channel::ChannelLimits;
 use crate::config::EngineConfig;
 use crate::error::Result;
@@ -103,7 +104,7 @@ impl StateBackend for Unopened {
         if let Some(table) = &mut self.opened {
             return table.write(changes);
         }
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = guard(&self.store);
         let table = self.opened.insert(store.table(&self.operator)?);
         table.write(changes)
     }

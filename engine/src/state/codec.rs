@@ -1,7 +1,7 @@
 //! `StateCodec`: keys and values of a table without their types, for those who only look.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Envelope, Migrations, state_key};
 use crate::batch::{DecodeError, FieldType, Key, KeyGroup, Record, Schema, Value, group_of};
@@ -33,15 +33,16 @@ impl fmt::Debug for StateCodec {
 impl StateCodec {
     /// For values of `V` per key of `K`.
     pub(crate) fn of<K: Key, V: Record>(migrations: Migrations) -> Self {
-        let known = migrations.clone();
+        // Made with the first entry: the operator may get another name until the topology is built.
+        let (known, envelope) = (migrations.clone(), OnceLock::new());
         StateCodec {
             key: K::schema,
             value: V::schema,
             both: <(K, V)>::schema,
             migrations,
             entry: Arc::new(move |operator, bytes| {
-                let envelope = Envelope::<(K, V)>::new(operator, VERSION).migrating(known.clone());
-                let (key, value) = envelope.decode(bytes)?;
+                let make = || Envelope::<(K, V)>::new(operator, VERSION).migrating(known.clone());
+                let (key, value) = envelope.get_or_init(make).decode(bytes)?;
                 Ok((Value::of::<K>(key.view()), Value::of::<V>(value.view())))
             }),
             state_key: |key, namespace, groups| {

@@ -1,10 +1,30 @@
 //! What can be wrong with a state directory, said with its name and the way out.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 
+#[cfg(feature = "rocksdb")]
 use crate::error::Error;
 
+/// The file beside a store that says that it was found to be damaged, and how.
+pub(crate) fn damage_marker(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".damaged");
+    PathBuf::from(name)
+}
+
+/// Writes the marker of a store, but not its name, to the disk. Once: the first damage is what counts.
+pub(crate) fn mark_damaged(store: &Path, reason: &str) -> io::Result<()> {
+    let marker = damage_marker(store);
+    if marker.exists() {
+        return Ok(());
+    }
+    fs::write(&marker, reason).and_then(|()| File::open(&marker)?.sync_all())
+}
+
 /// True for what no run of ours leaves: bytes that are not what was written, and files that are missing.
+#[cfg(feature = "rocksdb")]
 pub(super) fn is_damage(said: &str) -> bool {
     let is_missing = said.contains("No such file or directory") && !said.contains("mkdir");
     said.starts_with("Corruption") || is_missing
@@ -12,6 +32,7 @@ pub(super) fn is_damage(said: &str) -> bool {
 
 /// The error of a directory that could not be `action` (opened, read, written, cleared), from what the
 /// store said.
+#[cfg(feature = "rocksdb")]
 #[cold]
 pub(super) fn explain(directory: &Path, action: &str, said: &str) -> Error {
     if is_damage(said) {
@@ -42,7 +63,7 @@ pub(super) fn explain(directory: &Path, action: &str, said: &str) -> Error {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests {
     use super::*;
 

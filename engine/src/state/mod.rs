@@ -6,7 +6,7 @@
 //! 4. `changes`: [`Changes`], what one write puts and deletes
 //! 5. `memory`: [`MemoryBackend`], an ordered map
 //! 6. `rocks`: `RocksStore`, one RocksDB per job (feature `rocksdb`)
-//! 7. `directory`: what can be wrong with its directory
+//! 7. `directory`: what can be wrong with its directory, and the marker that says so
 //! 8. `store`: [`StateStore`], all tables of a job as of one committed epoch
 //! 9. `budget`: [`MemoryBudget`], one limit for the whole engine
 //! 10. `codec`, `overlay`: tables without their types, for those who only look
@@ -14,7 +14,6 @@
 mod budget;
 mod changes;
 mod codec;
-#[cfg(feature = "rocksdb")]
 mod directory;
 mod envelope;
 mod filter;
@@ -31,6 +30,7 @@ use std::fmt;
 pub use self::budget::{MemoryBudget, Reservation};
 pub use self::changes::{Change, Changes, read_changes};
 pub(crate) use self::codec::StateCodec;
+pub(crate) use self::directory::{damage_marker, mark_damaged};
 pub use self::envelope::Envelope;
 pub(crate) use self::envelope::Migrations;
 pub use self::keyed::{Drain, KeyedState, Scan};

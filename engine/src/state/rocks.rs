@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -132,14 +131,6 @@ impl RocksStore {
     #[must_use]
     pub fn exists(directory: &Path) -> bool {
         has_store(directory)
-    }
-
-    /// The file beside a store that says that it was found to be damaged, and how.
-    #[must_use]
-    pub fn damage_marker(directory: &Path) -> PathBuf {
-        let mut name = directory.as_os_str().to_owned();
-        name.push(".damaged");
-        PathBuf::from(name)
     }
 
     /// Deletes the store in `directory`, if there is one.
@@ -296,14 +287,11 @@ impl Shared {
         explain(&self.directory, action, error)
     }
 
-    /// Tells the next run, whatever becomes of the error. Once: the first damage is what counts.
+    /// Tells the next run, whatever becomes of the error.
     fn mark(&self, said: &str) {
-        let marker = RocksStore::damage_marker(&self.directory);
-        if marker.exists() {
-            return;
-        }
-        if let Err(error) = std::fs::write(&marker, said).and_then(|()| File::open(&marker)?.sync_all()) {
-            tracing::warn!(marker = %marker.display(), %error, "the next run is not told that state is damaged");
+        if let Err(error) = directory::mark_damaged(&self.directory, said) {
+            let store = self.directory.display();
+            tracing::warn!(%store, %error, "the next run is not told that state is damaged");
         }
     }
 }

@@ -1,17 +1,14 @@
 //! Sources that a test fills and sinks that a test reads.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::batch::{Batch, BatchBuilder, BatchLimits, Record};
 use crate::error::Result;
+pub(super) use crate::runtime::guard;
 use crate::sink::{Cut, Delivery, Sink, SinkWriter, Subtask};
 use crate::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
 use crate::time::{Clock, Epoch, Timestamp};
-
-pub(super) fn guard<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What a test has put into an input.
 pub(super) enum Put<T> {

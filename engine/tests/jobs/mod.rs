@@ -1,5 +1,5 @@
 //! Jobs for tests on a real disk: numbers counted per window and key, and in all.
-#![allow(dead_code, reason = "not every test needs everything")]
+#![allow(dead_code, clippy::unwrap_used, reason = "not every test needs everything, and helpers may fail")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,57 +3,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers stand outside of test functions")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
 
 use headwater::prelude::*;
 use headwater::runtime::create_savepoint;
-use headwater::source::{Poll, Source, SourceOutput, SourceReader};
 use headwater::stream::KeyedStream;
 use headwater::testing::{Ledger, check_state_schema, write_state_schema};
 use tempfile::TempDir;
 
-const KEYS: u64 = 50;
+use crate::jobs::{KEYS, Numbers};
 
-/// The numbers up to an end that the next version of the program moves.
-#[derive(Clone)]
-struct Numbers {
-    end: u64,
-    is_last: bool,
-}
+/// How many numbers there are for each key.
+const ROUNDS: u64 = 20;
 
-struct Reader {
-    numbers: Numbers,
-    next: u64,
-}
-
-impl Source for Numbers {
-    type Record = u64;
-    type Position = u64;
-
-    fn partitions(&self) -> Result<Vec<String>> {
-        Ok(vec!["all".to_owned()])
-    }
-
-    fn open(&self, _: &str, position: Option<u64>) -> Result<Box<dyn SourceReader<u64, u64>>> {
-        Ok(Box::new(Reader { numbers: self.clone(), next: position.unwrap_or(0) }))
-    }
-}
-
-impl SourceReader<u64, u64> for Reader {
-    fn poll(&mut self, out: &mut SourceOutput<'_, u64>) -> Result<Poll> {
-        while self.next < self.numbers.end && !out.is_full() {
-            out.push(self.next)?;
-            self.next += 1;
-        }
-        Ok(match self.next < self.numbers.end {
-            true => Poll::More,
-            false if self.numbers.is_last => Poll::Finished,
-            false => Poll::Idle,
-        })
-    }
-
-    fn position(&self) -> u64 {
-        self.next
-    }
+/// All numbers, of which the first so many come.
+fn numbers_to(gate: u64) -> Numbers {
+    let numbers = Numbers::new(ROUNDS * KEYS);
+    numbers.gate.store(gate, SeqCst);
+    numbers
 }
 
 #[derive(Record, Clone, Debug, PartialEq)]
@@ -76,7 +43,7 @@ struct Total {
 }
 
 fn keyed(flow: &StreamBuilder, numbers: Numbers) -> KeyedStream<u64, u64> {
-    flow.source("numbers", numbers).key_by(|n| n % KEYS)
+    flow.source("numbers", numbers).map(|(_, n)| n).key_by(|n| n % KEYS)
 }
 
 fn first_version(numbers: Numbers) -> Topology {
@@ -134,11 +101,11 @@ fn run_on(topology: Topology, read: u64, config: EngineConfig) {
 #[test]
 fn state_of_two_earlier_versions_is_read_and_goes_on() {
     let (directory, out) = (TempDir::new().unwrap(), Ledger::new());
-    run_on(first_version(Numbers { end: 10 * KEYS, is_last: false }), 10 * KEYS, config(&directory));
+    run_on(first_version(numbers_to(10 * KEYS)), 10 * KEYS, config(&directory));
     // The second version sees half of the keys only: the others stay as the first one wrote them.
     let some = 10 * KEYS + KEYS / 2;
-    run_on(second_version(Numbers { end: some, is_last: false }), some, config(&directory));
-    let all = Numbers { end: 20 * KEYS, is_last: true };
+    run_on(second_version(numbers_to(some)), some, config(&directory));
+    let all = numbers_to(u64::MAX);
     third_version(all, &out, true).unwrap().run(config(&directory)).unwrap();
 
     let rows = out.take().unwrap();
@@ -146,7 +113,7 @@ fn state_of_two_earlier_versions_is_read_and_goes_on() {
     assert_eq!((found.len(), rows.len()), (KEYS as usize, KEYS as usize));
     for (key, total) in found {
         // The first version counted nothing, which the step behind it marks by a million.
-        let sum = (0..20).map(|round| round * KEYS + key).sum::<u64>() as f64;
+        let sum = (0..ROUNDS).map(|round| round * KEYS + key).sum::<u64>() as f64;
         assert_eq!(total, Total { sum, count: 1_000_010, way: "2".to_owned() }, "key {key}");
     }
 }
@@ -154,9 +121,9 @@ fn state_of_two_earlier_versions_is_read_and_goes_on() {
 #[test]
 fn a_version_without_the_way_from_old_state_does_not_begin() {
     let directory = TempDir::new().unwrap();
-    run_on(first_version(Numbers { end: 500, is_last: false }), 500, config(&directory));
-    run_on(second_version(Numbers { end: 510, is_last: false }), 510, config(&directory));
-    let numbers = Numbers { end: 600, is_last: true };
+    run_on(first_version(numbers_to(500)), 500, config(&directory));
+    run_on(second_version(numbers_to(510)), 510, config(&directory));
+    let numbers = numbers_to(u64::MAX);
     let topology = third_version(numbers, &Ledger::new(), false).unwrap();
     let error = topology.run(config(&directory)).unwrap_err().to_string();
     assert!(
@@ -167,13 +134,13 @@ fn a_version_without_the_way_from_old_state_does_not_begin() {
         "{error}"
     );
     // Nothing has happened to it: the version that can read it goes on.
-    run_on(second_version(Numbers { end: 520, is_last: false }), 520, config(&directory));
+    run_on(second_version(numbers_to(520)), 520, config(&directory));
 }
 
 #[test]
 fn a_migration_that_leads_nowhere_is_a_mistake_of_the_topology() {
     let flow = StreamBuilder::new("job");
-    let numbers = Numbers { end: 1, is_last: true };
+    let numbers = numbers_to(u64::MAX);
     let totals = keyed(&flow, numbers)
         .migrate_state(|old: TotalV1| TotalV2 { sum: old.sum, count: 0 })
         .fold(Total { sum: 0.0, count: 0, way: String::new() }, |total, n| total.sum += n as f64);
@@ -192,7 +159,7 @@ fn a_migration_that_leads_nowhere_is_a_mistake_of_the_topology() {
 fn the_file_of_schemas_notices_every_change_and_refuses_those_that_lose_state() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("job.schema");
-    let numbers = || Numbers { end: 1, is_last: true };
+    let numbers = || numbers_to(u64::MAX);
     let read = || std::fs::read_to_string(&path).unwrap();
     let refused = |topology: &Topology| check_state_schema(topology, &path).unwrap_err().to_string();
 
@@ -224,8 +191,8 @@ fn the_file_of_schemas_notices_every_change_and_refuses_those_that_lose_state() 
 #[test]
 fn a_job_that_begins_with_a_savepoint_migrates_its_state() {
     let (directory, out) = (TempDir::new().unwrap(), Ledger::new());
-    run_on(first_version(Numbers { end: 500, is_last: false }), 500, config(&directory));
-    let old = first_version(Numbers { end: 500, is_last: false });
+    run_on(first_version(numbers_to(500)), 500, config(&directory));
+    let old = first_version(numbers_to(500));
     let limit = std::time::Duration::from_secs(60);
     let savepoint = create_savepoint(&old, directory.path().join("job"), Some("v1"), limit).unwrap();
     let begins = || {
@@ -233,13 +200,13 @@ fn a_job_that_begins_with_a_savepoint_migrates_its_state() {
         config.new_output = true;
         config
     };
-    let numbers = || Numbers { end: 20 * KEYS, is_last: true };
+    let numbers = || numbers_to(u64::MAX);
     let short = third_version(numbers(), &Ledger::new(), false).unwrap();
     let error = short.run(begins()).unwrap_err().to_string();
     assert!(error.contains("the state of `totals` was written as (u64, {sum: u64})"), "{error}");
     let whole = third_version(numbers(), &out, true).unwrap();
     whole.run(begins().parallelism(3)).unwrap();
     let sums: BTreeMap<u64, f64> = out.take().unwrap().iter().map(|row| (row.key, row.value.sum)).collect();
-    let expected = |key| (0..20).map(|round| round * KEYS + key).sum::<u64>() as f64;
+    let expected = |key| (0..ROUNDS).map(|round| round * KEYS + key).sum::<u64>() as f64;
     assert_eq!(sums, (0..KEYS).map(|key| (key, expected(key))).collect());
 }

@@ -3,16 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::delivered;
 use super::manifest::{Manifest, NodeNote};
 use super::savepoint::Requests;
-use super::snapshots::{Purpose, Snapshots, remove};
+use super::snapshots::{Purpose, Snapshots, remove, store_of};
 use crate::channel::{WorkSender, work_queue};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::runtime::guard;
 use crate::state::StateStore;
 use crate::storage::DirectoryStorage;
 use crate::time::Epoch;
@@ -79,7 +80,7 @@ impl Drop for CopyThread {
     /// What is half made is removed by the next start; a savepoint that somebody waits for is completed.
     fn drop(&mut self) {
         self.copies.is_over.store(true, SeqCst);
-        *self.copies.work.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *guard(&self.copies.work) = None;
         if let Some(thread) = self.thread.take() {
             // A panic there has left a copy that is not complete.
             let _ = thread.join();
@@ -183,10 +184,10 @@ impl CopyOrder {
         for purpose in purposes {
             let place = copies.snapshots.unfinished(&purpose, epoch);
             let linked = copies.snapshots.begin(&purpose, epoch).and_then(|place| {
-                store.map_or(Ok(()), |store| store.copy_to(&place.join("state")))?;
+                store.map_or(Ok(()), |store| store.copy_to(&store_of(&place)))?;
                 failpoint::pass("snapshot.linked");
                 let draft = Draft { purpose: purpose.clone(), place, manifest: manifest.clone() };
-                match &*copies.work.lock().unwrap_or_else(PoisonError::into_inner) {
+                match &*guard(&copies.work) {
                     Some(work) => work.try_send(draft),
                     None => Err(Error::Stopped),
                 }

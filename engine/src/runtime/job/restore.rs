@@ -6,11 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::snapshots::{Snapshots, copy_store, names, remove, rename, sync_folder, unfinished, verify};
+use super::snapshots::{
+    Snapshots, copy_store, explain, names, remove, rename, store_of, sync_folder, unfinished, verify,
+};
 use super::{StoreThread, log_is_behind};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::storage::{DirectoryStorage, Storage};
+use crate::state::{damage_marker, mark_damaged};
 use crate::time::Epoch;
 use crate::wal::{JobId, Recovery};
 
@@ -105,25 +107,17 @@ impl Found<'_> {
     }
 
     fn place(&self) -> PathBuf {
-        self.snapshots.directory().join("state")
+        store_of(self.snapshots.directory())
     }
 
     fn marker(&self) -> PathBuf {
-        self.snapshots.directory().join("state.damaged")
+        damage_marker(&self.place())
     }
 
     /// The store is not used any more, whatever happens from here on.
     fn mark(&self, reason: &str) -> Result<()> {
-        let (marker, directory) = (self.marker(), self.snapshots.directory());
-        if !marker.exists() {
-            let storage = DirectoryStorage::new(directory);
-            let written = storage.create("state.damaged").and_then(|file| {
-                file.write_at(0, reason.as_bytes())?;
-                file.sync_data()
-            });
-            written.map_err(|error| super::snapshots::explain(&marker, error))?;
-            sync_folder(directory)?;
-        }
+        mark_damaged(&self.place(), reason).map_err(|error| explain(&self.marker(), error))?;
+        sync_folder(self.snapshots.directory())?;
         failpoint::pass("recover.restore.marked");
         Ok(())
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::copies::shown;
 use super::manifest::{Manifest, NodeNote};
 use super::snapshots::{
-    Purpose, Snapshots, check_name, copy_store, explain, manifest_of, remove, rename, sync_folder,
-    unfinished, verify,
+    Purpose, Snapshots, check_name, copy_file, copy_store, explain, manifest_of, remove, rename, store_of,
+    sync_folder, unfinished, verify,
 };
 use super::{CommitNote, Job, StoreThread, job_id};
 use crate::config::EngineConfig;
@@ -237,7 +237,7 @@ fn of_stopped(topology: &Topology, config: EngineConfig, snapshots: &Snapshots, 
     let purpose = Purpose::Savepoint(name);
     let place = snapshots.begin(&purpose, epoch)?;
     if let Some(home) = &job.beginning.store {
-        home.copy_to(epoch, &place.join("state"))?;
+        home.copy_to(epoch, &store_of(&place))?;
     }
     snapshots.complete(&purpose, &place, manifest, &AtomicBool::new(false)).map(drop)
 }
@@ -301,14 +301,11 @@ impl Seed {
         if self.manifest.has_store {
             // What a damaged store goes back to, until there is a snapshot of the job's own.
             let place = snapshots.begin(&Purpose::Snapshot, epoch)?;
-            copy_store(&self.place, &self.manifest, &place.join("state"))?;
-            let path = manifest_of(&place);
-            fs::copy(manifest_of(&self.place), &path)
-                .and_then(|_| fs::File::open(&path)?.sync_all())
-                .map_err(|error| explain(&path, error))?;
+            copy_store(&self.place, &self.manifest, &store_of(&place))?;
+            copy_file(&manifest_of(&self.place), &manifest_of(&place))?;
             sync_folder(&place)?;
             rename(&place, &snapshots.snapshot(epoch))?;
-            let state = snapshots.directory().join("state");
+            let state = store_of(snapshots.directory());
             let made = unfinished(&state);
             copy_store(&self.place, &self.manifest, &made)?;
             remove(&state)?;

@@ -107,7 +107,7 @@ impl Snapshots {
                 remove(&folder.join(name))?;
             }
         }
-        remove(&unfinished(&self.directory.join("state")))
+        remove(&unfinished(&store_of(&self.directory)))
     }
 
     /// Removes all snapshots, but no savepoint: what an earlier job left.
@@ -139,8 +139,9 @@ impl Snapshots {
     ) -> Result<PathBuf> {
         let may_stop = || *purpose == Purpose::Snapshot && is_over.load(SeqCst);
         if manifest.has_store {
-            manifest.files = self.take_stock(&place.join("state"), &may_stop)?;
-            sync_folder(&place.join("state"))?;
+            let store = store_of(place);
+            manifest.files = self.take_stock(&store, &may_stop)?;
+            sync_folder(&store)?;
         }
         failpoint::pass("snapshot.checked");
         let path = manifest_of(place);
@@ -165,7 +166,7 @@ impl Snapshots {
             let path = store.join(&name);
             let note = known.iter().flat_map(|known| &known.files).find(|file| file.name == name);
             let before = note.zip(newest.as_ref()).filter(|(note, newest)| {
-                let place = newest.join("state").join(&note.name);
+                let place = store_of(newest).join(&note.name);
                 is_same_file(&place, &path, note.bytes)
             });
             if let Some((note, _)) = before {
@@ -251,7 +252,7 @@ pub(crate) fn read_manifest(place: &Path) -> Result<Manifest> {
 pub(crate) fn verify(place: &Path) -> Result<Manifest> {
     let manifest = read_manifest(place)?;
     for file in &manifest.files {
-        let path = place.join("state").join(&file.name);
+        let path = store_of(place).join(&file.name);
         let shown = path.display();
         if Path::new(&file.name).file_name() != Some(file.name.as_ref()) {
             return Err(Error::failed(format!("`{shown}` is no file of a store")));
@@ -274,13 +275,23 @@ pub(crate) fn verify(place: &Path) -> Result<Manifest> {
 pub(crate) fn copy_store(snapshot: &Path, manifest: &Manifest, target: &Path) -> Result<()> {
     make_folder(target)?;
     for file in &manifest.files {
-        let (from, to) = (snapshot.join("state").join(&file.name), target.join(&file.name));
+        let (from, to) = (store_of(snapshot).join(&file.name), target.join(&file.name));
         let is_linked = file.name.ends_with(".sst") && fs::hard_link(&from, &to).is_ok();
         if !is_linked {
-            fs::copy(&from, &to).and_then(|_| sync(&to)).map_err(|error| explain(&to, error))?;
+            copy_file(&from, &to)?;
         }
     }
     sync_folder(target)
+}
+
+/// Copies a file, durable but for its name.
+pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).and_then(|_| sync(to)).map_err(|error| explain(to, error))
+}
+
+/// The store in the directory of a job, or in the folder of a snapshot.
+pub(crate) fn store_of(place: &Path) -> PathBuf {
+    place.join("state")
 }
 
 pub(crate) fn manifest_of(place: &Path) -> PathBuf {

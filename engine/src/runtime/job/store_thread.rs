@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::copies::CopyOrder;
@@ -15,6 +15,7 @@ use crate::channel::WorkSender;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::runtime::guard;
 use crate::state::{Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue};
 use crate::time::Epoch;
 
@@ -60,10 +61,6 @@ impl fmt::Debug for StoreHome {
             .field("applied", &self.applied)
             .finish_non_exhaustive()
     }
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl StoreHome {
@@ -225,8 +222,8 @@ impl StoreThread {
     /// The thread cannot be started.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn of_directory(directory: &Path, config: &EngineConfig) -> Result<Self> {
-        use crate::state::RocksStore;
-        let place = directory.join("state");
+        use crate::state::{RocksStore, damage_marker};
+        let place = super::snapshots::store_of(directory);
         let (shown, memory_bytes) =
             (place.clone(), config.state_bytes_max / crate::runtime::state_home::STORE_PART);
         let open = move |create: bool| {
@@ -241,7 +238,7 @@ impl StoreThread {
                 .or_else(|error| if error.state_damage().is_some() { Ok(()) } else { Err(error) })?;
             // What a store leaves that was never complete, or is damaged.
             super::snapshots::remove(&shown)?;
-            super::snapshots::remove(&RocksStore::damage_marker(&shown))
+            super::snapshots::remove(&damage_marker(&shown))
         };
         let home = StoreHome::new(Box::new(open));
         if config.snapshots_kept > 0 {
@@ -268,7 +265,7 @@ impl StoreThread {
     /// The store is damaged or not accessible.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn look(directory: &Path) -> Result<Option<Looked>> {
-        let store = crate::state::RocksStore::open_to_read(directory.join("state"))?;
+        let store = crate::state::RocksStore::open_to_read(super::snapshots::store_of(directory))?;
         Ok(store.map(|store| {
             let tables = store.tables();
             (Arc::new(store) as Arc<dyn StateStore>, tables)

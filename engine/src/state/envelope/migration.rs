@@ -9,11 +9,25 @@ use crate::batch::{BatchError, Key, Record, Schema, decode_one};
 /// An entry `(key, value)` whose type only the functions around it know.
 type AnyEntry = Box<dyn Any>;
 
+/// A schema and its hash, which is asked for with every value.
+#[derive(Clone)]
+struct End {
+    schema: Schema,
+    hash: u64,
+}
+
+impl End {
+    fn of<E: Record>() -> Self {
+        let schema = E::schema();
+        End { hash: schema.hash(), schema }
+    }
+}
+
 /// One function, with what it takes and gives.
 #[derive(Clone)]
 struct Migration {
-    from: Schema,
-    to: Schema,
+    from: End,
+    to: End,
     read: fn(&[u8]) -> Result<AnyEntry, BatchError>,
     turn: Arc<dyn Fn(AnyEntry) -> Option<AnyEntry> + Send + Sync>,
 }
@@ -24,7 +38,7 @@ pub(crate) struct Migrations(Vec<Migration>);
 
 impl fmt::Debug for Migrations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ways = self.0.iter().map(|way| format!("{} -> {}", way.from, way.to));
+        let ways = self.0.iter().map(|way| format!("{} -> {}", way.from.schema, way.to.schema));
         f.debug_list().entries(ways).finish()
     }
 }
@@ -40,8 +54,8 @@ impl Migrations {
         migrate: impl Fn(Old) -> New + Send + Sync + 'static,
     ) {
         self.0.push(Migration {
-            from: <(K, Old)>::schema(),
-            to: <(K, New)>::schema(),
+            from: End::of::<(K, Old)>(),
+            to: End::of::<(K, New)>(),
             read: read::<(K, Old)>,
             turn: Arc::new(move |entry| {
                 let (key, old) = *entry.downcast::<(K, Old)>().ok()?;
@@ -57,13 +71,13 @@ impl Migrations {
         while !ways.is_empty() {
             let mut longer = Vec::new();
             for way in ways {
-                let end = way.last().map_or(from, |step| step.to.hash());
+                let end = way.last().map_or(from, |step| step.to.hash);
                 if end == to {
                     return Some(way);
                 }
-                for step in self.0.iter().filter(|step| step.from.hash() == end) {
-                    if !seen.contains(&step.to.hash()) {
-                        seen.push(step.to.hash());
+                for step in self.0.iter().filter(|step| step.from.hash == end) {
+                    if !seen.contains(&step.to.hash) {
+                        seen.push(step.to.hash);
                         longer.push([way.as_slice(), &[step]].concat());
                     }
                 }
@@ -78,9 +92,9 @@ impl Migrations {
         self.way(from, to.hash()).is_some()
     }
 
-    /// Reads an entry of another schema; `None` when nothing leads from it to `E`.
-    pub(super) fn read<E: Record>(&self, schema: u64, bytes: &[u8]) -> Option<Result<E, BatchError>> {
-        let way = self.way(schema, E::schema().hash())?;
+    /// Reads an entry of the schema `from` as one of `to`, which is that of `E`; `None` when nothing leads there.
+    pub(super) fn read<E: Record>(&self, from: u64, to: u64, bytes: &[u8]) -> Option<Result<E, BatchError>> {
+        let way = self.way(from, to)?;
         let entry = match (way.first()?.read)(bytes) {
             Ok(entry) => way.iter().try_fold(entry, |entry, step| (step.turn)(entry))?,
             Err(error) => return Some(Err(error)),
@@ -90,12 +104,12 @@ impl Migrations {
 
     /// What is wrong with them, if state is of the schema `to`.
     pub(crate) fn problems(&self, to: &Schema) -> Vec<String> {
-        let lost = self.0.iter().filter(|step| !self.reach(step.to.hash(), to));
+        let lost = self.0.iter().filter(|step| !self.reach(step.to.hash, to));
         lost.map(|step| {
             format!(
                 "`migrate_state` turns {} into {}, but the state is {to}: let it give that, or add the step \
                  that is missing",
-                step.from, step.to
+                step.from.schema, step.to.schema
             )
         })
         .collect()

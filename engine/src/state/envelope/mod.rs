@@ -81,8 +81,9 @@ impl<T: Record> Envelope<T> {
     #[cold]
     fn decode_other(&self, header: [u8; HEADER_BYTES], record: &[u8]) -> Result<T> {
         let same_format = header[..4] == self.header[..4];
-        let schema = header.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        match same_format.then(|| self.migrations.read::<T>(schema, record)).flatten() {
+        let [from, to] =
+            [header, self.header].map(|of| of.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+        match same_format.then(|| self.migrations.read::<T>(from, to, record)).flatten() {
             Some(read) => read.map_err(|error| self.damaged(error)),
             None => Err(self.refuse(header)),
         }
