@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::job::StoreHome;
+use super::memory::channel_limits;
 use super::plan::Plan;
-use super::state_home::{StateHome, channel_limits};
+use super::state_home::StateHome;
 use crate::batch::groups_of;
 use crate::channel::{InstanceWaker, RouterLimits};
 use crate::config::EngineConfig;

@@ -9,7 +9,8 @@
 //! 7. `supervisor`: the actor that hears of ends and failures
 //! 8. `running`: `RunningTopology`, the handle of the embedder
 //! 9. `restart`: when to try again
-//! 10. `inspect`: [`Inspection`], a durable job that is only looked at
+//! 10. `memory`, `state_home`: how memory is divided, and where keyed state lives
+//! 11. `inspect`: [`Inspection`], a durable job that is only looked at
 //!
 //! The one home of actix: messages are few and small; no row, watermark or barrier is ever one.
 
@@ -19,6 +20,7 @@ mod coordinator;
 mod epochs;
 mod inspect;
 mod job;
+mod memory;
 mod plan;
 mod restart;
 mod running;

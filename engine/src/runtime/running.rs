@@ -15,6 +15,7 @@ use super::coordinator::{Coordinator, Halt};
 use super::epochs::Epochs;
 use super::guard;
 use super::job::{Durable, Job, StoreHome};
+use super::memory::bound_arenas;
 use super::restart::Restarts;
 use super::supervisor::{Drain, Supervisor, Watch};
 use crate::config::{EngineConfig, RestartStrategy};
@@ -349,6 +350,7 @@ struct Attempt {
 /// Opens the job's directory, if it has one, and puts the instances together.
 fn prepare(topology: &Topology, config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Attempt> {
     config.validate()?;
+    bound_arenas(config);
     let Some(directory) = &config.state_dir else {
         let assembled = assemble(topology, config, Arc::clone(clock), &Beginning::default())?;
         return Ok(Attempt { assembled, log: None, store: None });

@@ -225,7 +225,7 @@ impl StoreThread {
         use crate::state::{RocksStore, damage_marker};
         let place = super::snapshots::store_of(directory);
         let (shown, memory_bytes) =
-            (place.clone(), config.state_bytes_max / crate::runtime::state_home::STORE_PART);
+            (place.clone(), config.state_bytes_max / crate::runtime::memory::STORE_PART);
         let open = move |create: bool| {
             Ok(if create || RocksStore::exists(&place) {
                 Some(Arc::new(RocksStore::open(&place, memory_bytes)?) as Arc<dyn StateStore>)
