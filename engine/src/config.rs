@@ -66,10 +66,11 @@ pub struct EngineConfig {
     /// Memory for all that grows with the data, in bytes: hot tables, partial results in front of
     /// exchanges, channels, block cache and memtables. State beyond it goes to the disk.
     pub state_bytes_max: usize,
-    /// Let a run bound how many arenas the allocator of glibc has (`M_ARENA_MAX`), for the whole process:
-    /// one for each instance of a stage and one for the rest, down to two where `state_bytes_max` is small. Without the bound, memory
-    /// that the state store has freed stays in arenas of many threads, beyond `state_bytes_max`. The first run
-    /// of a process decides. Nothing happens where `MALLOC_ARENA_MAX` is set or glibc is not the allocator.
+    /// Let a run bound how many arenas the allocator of glibc has (`M_ARENA_MAX`), for the whole process: one
+    /// for each instance of a stage and one for the rest, down to two where `state_bytes_max` is small. Without
+    /// it, memory that the state store has freed stays in arenas of many threads, beyond `state_bytes_max`. The
+    /// first run of a process decides. Nothing happens where `MALLOC_ARENA_MAX` is set or glibc is not the
+    /// allocator.
     pub bound_arenas: bool,
     /// Most distinct keys that an instance combines before it sends them on, within its share of
     /// `state_bytes_max`.
@@ -93,6 +94,8 @@ pub struct EngineConfig {
     /// Sinks of a job that begins with a savepoint write to places of their own: what the first job had not
     /// shown with the epoch of the savepoint stays the first job's.
     pub new_output: bool,
+    /// Keeps what a source gives that cannot give it again in the log, so that a replay has it.
+    pub record_input: bool,
     /// What happens when a stage fails.
     pub restart: RestartStrategy,
 }
@@ -116,6 +119,7 @@ impl Default for EngineConfig {
             snapshots_kept: 3,
             start_from: None,
             new_output: false,
+            record_input: false,
             restart: RestartStrategy::Never,
         }
     }

@@ -24,6 +24,8 @@ pub(crate) enum EntryKind {
     Staged,
     /// The counts of a node, since the beginning of the job.
     Counts,
+    /// What a source gave that cannot give it again.
+    Input,
 }
 
 /// What one instance says about one of its nodes in one epoch.

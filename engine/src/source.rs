@@ -74,6 +74,12 @@ pub trait Source: Send + Sync + 'static {
         Boundedness::Bounded
     }
 
+    /// False for a source that gives a record once, to whoever is there: a socket, a sensor. A replay of such
+    /// a job needs its recorded input.
+    fn is_replayable(&self) -> bool {
+        true
+    }
+
     /// Names of the partitions, in an order that is the same at every start. Each is read in order by
     /// one reader and has its own watermark.
     ///

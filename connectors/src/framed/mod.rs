@@ -258,6 +258,10 @@ impl<T: Record> Source for FramedSocket<T> {
         if self.until_ended.is_some() { Boundedness::Bounded } else { Boundedness::Unbounded }
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn partitions(&self) -> Result<Vec<String>> {
         let Limits { frame_bytes_max, connections_max, clients_max } = self.limits;
         if frame_bytes_max == 0 || connections_max == 0 || clients_max == 0 || self.until_ended == Some(0) {

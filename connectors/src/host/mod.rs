@@ -89,6 +89,10 @@ impl Source for HostMetrics {
         if self.samples.is_some() { Boundedness::Bounded } else { Boundedness::Unbounded }
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn partitions(&self) -> Result<Vec<String>> {
         Ok(vec!["host".to_owned()])
     }

@@ -82,6 +82,10 @@ impl Source for SocketLines {
         if self.until_closed { Boundedness::Bounded } else { Boundedness::Unbounded }
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn partitions(&self) -> Result<Vec<String>> {
         Ok(vec![self.address.clone()])
     }

@@ -3,13 +3,15 @@
 //! 1. `operations`: `checkpoints`, `state` and `wal`: what a durable job has, only to look at
 //! 2. `output`: tables for people, JSON for programs
 //! 3. `snapshots`: `savepoint`, and the snapshots that `checkpoints` shows
-//! 4. `progress`: the line on standard error while a job runs
+//! 4. `replay`: epochs run again, and capsules of them
+//! 5. `progress`: the line on standard error while a job runs
 //!
 //! Results go to standard output and nothing else does, so `job > results` stays clean.
 
 mod operations;
 mod output;
 mod progress;
+mod replay;
 mod snapshots;
 
 use std::io::Write;
@@ -24,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::operations::{Checkpoints, Kind, State, Wal};
 use self::progress::Progress;
+pub use self::replay::{Capsule, Range};
 pub use self::snapshots::Savepoint;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
@@ -61,6 +64,9 @@ pub struct Options {
     /// How many snapshots are kept, 0 for none; 3 unless given.
     #[arg(long, value_name = "N")]
     pub snapshots: Option<usize>,
+    /// Keep what sockets and sensors give in the log, so that `wal replay` has it.
+    #[arg(long, requires = "state")]
+    pub record: bool,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,
@@ -85,6 +91,7 @@ impl Options {
         }
         config.start_from.clone_from(&self.from);
         config.new_output = self.new_output;
+        config.record_input = self.record;
         config.state_dir.clone_from(&self.state);
         config.log_truncate_at = self.recover.map(|Recover::TruncateAt(lsn)| lsn);
         config
@@ -152,7 +159,16 @@ pub enum Action {
         #[arg(long, global = true)]
         json: bool,
     },
-    /// The epoch log of a job, record by record. Changes nothing.
+    /// Capsules: what a replay of some epochs needs, for another machine. Changes nothing in the job.
+    Capsule {
+        /// What to do.
+        #[command(subcommand)]
+        what: Capsule,
+        /// A JSON object instead of a sentence.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// The epoch log of a job: its records, and its epochs run again. Changes nothing.
     Wal {
         /// What to look at.
         #[command(subcommand)]
@@ -205,6 +221,7 @@ pub fn act(action: Option<Action>, topology: Topology, options: &Options) -> Res
         None | Some(Action::Run) => return execute(topology, options).map(Some),
         Some(Action::Plan) => Ok(write!(anstream::stdout(), "{}", topology.describe())?),
         Some(Action::Checkpoints { what, json }) => operations::checkpoints(&what, &topology, options, json),
+        Some(Action::Capsule { what, json }) => replay::capsule(&what, &topology, options, json),
         Some(Action::Savepoint { what, json }) => snapshots::savepoint(&what, &topology, options, json),
         Some(Action::State { what, json }) => operations::state(&what, &topology, options, json),
         Some(Action::Wal { what, json }) => operations::wal(&what, &topology, options, json),

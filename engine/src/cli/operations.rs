@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum, builder::PossibleValue};
 
 use super::Options;
 use super::output::{Output, Table, cell, parse, size};
+use super::replay::{Range, replay_epochs};
 use super::snapshots;
 use crate::batch::Value;
 use crate::error::{Error, Result};
@@ -72,6 +73,16 @@ pub enum Wal {
     },
     /// Check every checksum, and say how the log ends; exit code 1 when it is damaged.
     Verify,
+    /// Run committed epochs again with the same input, and print what their sinks would have been given and
+    /// what is not as the log has it. Nothing is shown to the world.
+    Replay {
+        /// Which epochs.
+        #[command(flatten)]
+        range: Range,
+        /// Print only what is not as the log has it; exit code 1 when there is something.
+        #[arg(long)]
+        compare: bool,
+    },
 }
 
 /// A kind of records, by its name.
@@ -441,6 +452,9 @@ pub(super) fn wal(what: &Wal, topology: &Topology, options: &Options, json: bool
     let done = match what {
         Wal::Dump { from, to, kind } => dump(&inspection, (*from, *to, *kind), &mut out),
         Wal::Verify => verify_log(&inspection, &mut out),
+        Wal::Replay { range, compare } => {
+            return replay_epochs(*range, *compare, topology, options, json);
+        }
     };
     out.finish(done)
 }

@@ -1,7 +1,6 @@
 //! A stage instance as an actix actor: control by messages, data by its own loop.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -11,8 +10,9 @@ use actix::clock::{Sleep, sleep};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 
+use super::steps::step;
 use super::supervisor::{Ended, Supervisor};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stage::{Progress, StageInstance};
 use crate::time::Epoch;
 
@@ -45,20 +45,8 @@ impl StageActor {
         StageActor { label, instance, supervisor, activity: Activity::Busy }
     }
 
-    /// One step; a panic in user code becomes an error that names the instance.
     fn step(&mut self) -> Result<Progress> {
-        let instance = &mut self.instance;
-        match catch_unwind(AssertUnwindSafe(|| instance.step())) {
-            Ok(progress) => progress.map_err(|error| error.at(&self.label)),
-            Err(panic) => {
-                let message = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "a panic without a message".to_owned());
-                Err(Error::Panicked { place: self.label.clone(), message })
-            }
-        }
+        step(&mut *self.instance, &self.label)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::operator::Context;
 use crate::operator::output::OnCommit;
 use crate::sink::{OutputMode, Subtask};
-use crate::stage::{Commits, EpochBoard, Frame, Output, StageInstance};
+use crate::stage::{Commits, EpochBoard, Frame, Output, StageInstance, Tape};
 use crate::state::Follower;
 use crate::telemetry::Meter;
 use crate::time::{Clock, Epoch};
@@ -61,6 +61,8 @@ pub(crate) struct Beginning {
     pub(crate) restored: Option<String>,
     /// The store that follows the epochs.
     pub(crate) store: Option<Arc<StoreHome>>,
+    /// What stands in for sources and sinks, in a replay.
+    pub(crate) tape: Option<Arc<Tape>>,
 }
 
 /// Both ends of the channels of an edge that are not yet built into an instance.
@@ -108,7 +110,11 @@ pub(crate) fn assemble(
     let mut partitions = HashMap::new();
     for (id, node) in graph.nodes.iter().enumerate() {
         if let NodeKind::Source { partitions: discover, .. } = &node.kind {
-            partitions.insert(id, discover()?);
+            let found = match &beginning.tape {
+                Some(tape) => tape.partitions(&node.name),
+                None => discover()?,
+            };
+            partitions.insert(id, found);
         }
     }
     let plan = Plan::new(graph, config, &partitions);
@@ -249,6 +255,10 @@ impl Wiring for Assembly<'_> {
         let name = &self.graph.nodes[self.node].name;
         // A node that the earlier run did not have is resumed as well: it has nothing.
         (self.beginning.epoch > Epoch(0)).then(|| self.beginning.nodes.get(name).cloned().unwrap_or_default())
+    }
+
+    fn tape(&self) -> Option<Arc<Tape>> {
+        self.beginning.tape.clone()
     }
 
     fn journal(&self) -> Journal {

@@ -41,7 +41,7 @@ impl Coordinator {
 
     /// An instance has passed an epoch, or all have ended.
     fn advance(&mut self) {
-        while let Some(complete) = self.epochs.complete() {
+        while let Some(complete) = self.epochs.complete(&*self.clock) {
             failpoint::pass("epoch.complete");
             if failpoint::bug("shown-early") {
                 self.board.commit(complete.epoch, false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::job::StoreHome;
 use crate::epoch::Entry;
 use crate::stage::EpochBoard;
-use crate::time::Epoch;
+use crate::time::{Clock, Epoch};
 
 /// Most epochs on their way through the topology; a slow sink delays the next, and memory stays bounded.
 const IN_FLIGHT_MAX: u64 = 2;
@@ -17,6 +17,8 @@ pub(crate) struct Complete {
     pub(crate) entries: Vec<Entry>,
     /// The input has ended, and nothing is left to do.
     pub(crate) is_last: bool,
+    /// When all had passed it, in milliseconds since 1970.
+    pub(crate) wall_ms: i64,
 }
 
 /// The epochs of one attempt.
@@ -90,8 +92,8 @@ impl Epochs {
         self.last.is_none() && self.halt.is_none() && (self.halting || self.board.all_ended())
     }
 
-    /// The next epoch that all instances have passed and that was not handed out yet.
-    pub(crate) fn complete(&mut self) -> Option<Complete> {
+    /// The next epoch that all instances have passed and that was not handed out yet, at the time by `clock`.
+    pub(crate) fn complete(&mut self, clock: &dyn Clock) -> Option<Complete> {
         if self.board.complete().0 <= self.handed {
             return None;
         }
@@ -101,6 +103,7 @@ impl Epochs {
             epoch,
             entries: self.board.take_entries(epoch),
             is_last: self.last == Some(self.handed),
+            wall_ms: clock.wall_ms(),
         })
     }
 

@@ -3,14 +3,16 @@
 //! 1. `plan`: which nodes share a stage, how many instances it has, where rows cross
 //! 2. `assembly`: makes the instances and the channels between them
 //! 3. `actor`: a stage instance as an actix actor; its data loop touches no mailbox
-//! 4. `epochs`: which epoch is next, which is complete, which is the last
-//! 5. `coordinator`: the actor that starts epochs
-//! 6. `job`: the directory of a durable job: recovery, the commit of an epoch, the store behind it
-//! 7. `supervisor`: the actor that hears of ends and failures
-//! 8. `running`: `RunningTopology`, the handle of the embedder
-//! 9. `restart`: when to try again
-//! 10. `memory`, `state_home`: how memory is divided, and where keyed state lives
-//! 11. `inspect`: [`Inspection`], a durable job that is only looked at
+//! 4. `steps`: how an instance is stepped, and all of them on one thread
+//! 5. `epochs`: which epoch is next, which is complete, which is the last
+//! 6. `coordinator`: the actor that starts epochs
+//! 7. `job`: the directory of a durable job: recovery, the commit of an epoch, the store behind it
+//! 8. `supervisor`: the actor that hears of ends and failures
+//! 9. `running`: `RunningTopology`, the handle of the embedder
+//! 10. `restart`: when to try again
+//! 11. `memory`, `state_home`: how memory is divided, and where keyed state lives
+//! 12. `inspect`: [`Inspection`], a durable job that is only looked at
+//! 13. `replay`: epochs of a job run again
 //!
 //! The one home of actix: messages are few and small; no row, watermark or barrier is ever one.
 
@@ -22,9 +24,11 @@ mod inspect;
 mod job;
 mod memory;
 mod plan;
+mod replay;
 mod restart;
 mod running;
 mod state_home;
+mod steps;
 mod supervisor;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,7 +42,9 @@ pub use self::inspect::{
 };
 pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
 pub use self::job::{create_savepoint, discard};
+pub use self::replay::{CapsuleReport, ReplaySummary, ReplayedEpoch, ReplayedRow, export_capsule, replay};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
+pub(crate) use self::steps::Steps;
 
 /// The lock, whatever a thread left that had it: what is behind these is right between any two statements.
 pub(crate) fn guard<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,6 +3,7 @@
 //! 1. `source`: polls readers, pushes batches and barriers into its chain
 //! 2. `instance`: takes messages from its input gate, pushes them into its chain
 //! 3. `outlet`: the end of a chain: routes rows to the next stage
+//! 4. `tape`: what stands in for sources and sinks in a replay
 //!
 //! `step()` does what can be done now and returns; it never waits, sleeps, spawns or reads a clock of its
 //! own. That one rule is why the same instances run on threads, in a test and in a simulation.
@@ -10,6 +11,7 @@
 mod instance;
 mod outlet;
 mod source;
+mod tape;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -25,6 +27,7 @@ use crate::time::Epoch;
 pub(crate) use self::instance::OperatorInstance;
 pub(crate) use self::outlet::Outlet;
 pub(crate) use self::source::{PartitionPosition, Positions, SourceInstance, SourceParts};
+pub(crate) use self::tape::{Given, Piece, Reopen, Retell, Tape, TapeSource, TapeWriter, reopen};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::operator::{Context, Next, PartitionStatus};
 use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
-use crate::stage::{Frame, Progress, StageInstance};
+use crate::stage::{Frame, Given, Piece, Progress, StageInstance};
 use crate::telemetry::Meter;
 use crate::time::{Epoch, Watermark};
 
@@ -36,6 +36,8 @@ pub(crate) struct SourceParts<S: Source> {
     pub(crate) limits: BatchLimits,
     pub(crate) age_max_ms: u64,
     pub(crate) meter: Arc<Meter>,
+    /// What is read goes to the journal as well.
+    pub(crate) is_recorded: bool,
     /// Where an earlier run left the partitions of this instance, by name.
     pub(crate) positions: HashMap<String, PartitionPosition>,
 }
@@ -45,6 +47,8 @@ pub(crate) struct SourceParts<S: Source> {
 pub(crate) struct PartitionPosition {
     pub(crate) partition: String,
     pub(crate) finished: bool,
+    /// Records read, rejected ones included, since the beginning of the job.
+    pub(crate) records: u64,
     /// The encoded position of the source; empty when the partition was never opened.
     pub(crate) position: Vec<u8>,
 }
@@ -59,6 +63,8 @@ pub(crate) struct Positions {
 pub(crate) struct SourceInstance<S: Source> {
     parts: SourceParts<S>,
     readers: Vec<Option<Reader<S>>>,
+    /// Records read of each partition, since the beginning of the job.
+    read: Vec<u64>,
     /// Epochs that are not durable yet; as many as may be on their way.
     stood: VecDeque<Stood<S>>,
     /// Open partitions; the first is the one being read.
@@ -72,6 +78,7 @@ pub(crate) struct SourceInstance<S: Source> {
     /// Partitions asked one after the other that had nothing.
     quiet: usize,
     retry_ms: u64,
+    begun: bool,
     stopping: bool,
     ended: bool,
     /// The end has been announced.
@@ -86,7 +93,10 @@ impl<S: Source> SourceInstance<S> {
                 *status = PartitionStatus::Finished;
             }
         }
+        let before = |name| parts.positions.get(name).map_or(0, |before| before.records);
+        let read = parts.context.partition_names.iter().map(before).collect();
         SourceInstance {
+            read,
             readers: parts.context.partition_names.iter().map(|_| None).collect(),
             stood: VecDeque::new(),
             turn: VecDeque::new(),
@@ -97,6 +107,7 @@ impl<S: Source> SourceInstance<S> {
             since_ms: 0,
             quiet: 0,
             retry_ms: RETRY_MS.0,
+            begun: false,
             stopping: false,
             ended: false,
             said: false,
@@ -134,7 +145,15 @@ impl<S: Source> SourceInstance<S> {
     /// Sends the batch read so far.
     fn send(&mut self) -> Result<()> {
         let parts = &mut self.parts;
-        if let Some(rejected) = self.refused.finish() {
+        let (rejected, rows) = (self.refused.finish(), self.rows.finish());
+        if parts.is_recorded && (rejected.is_some() || rows.is_some() || self.watermark.is_some()) {
+            // A batch is of the partition that was read last.
+            let partition = parts.context.partition_names[parts.context.partition].clone();
+            let piece = Piece::new(rows.as_ref(), rejected.as_ref(), self.watermark);
+            let given = Given { partition, piece };
+            parts.context.journal.record(EntryKind::Input, &parts.name, &given)?;
+        }
+        if let Some(rejected) = rejected {
             parts.meter.add_in(rejected.len());
             parts.meter.add_rejected(rejected.len());
             if let Some(first) = rejected.get(0) {
@@ -144,7 +163,7 @@ impl<S: Source> SourceInstance<S> {
             }
             parts.rejected.on_batch(rejected, &mut parts.context)?;
         }
-        if let Some(rows) = self.rows.finish() {
+        if let Some(rows) = rows {
             parts.meter.add_in(rows.len());
             parts.meter.add_out(rows.len());
             parts.chain.on_batch(rows, &mut parts.context)?;
@@ -160,7 +179,7 @@ impl<S: Source> SourceInstance<S> {
         let clock = Arc::clone(&self.parts.context.clock);
         self.parts.context.partition = partition;
         let Some(reader) = &mut self.readers[partition] else { return Ok(Poll::Finished) };
-        let started_empty = self.rows.is_empty() && self.refused.is_empty();
+        let before = self.rows.rows() + self.refused.rows();
         let mut output = SourceOutput {
             records: &mut self.rows,
             rejected: &mut self.refused,
@@ -169,17 +188,26 @@ impl<S: Source> SourceInstance<S> {
             room: self.parts.limits.rows_max,
         };
         let polled = reader.poll(&mut output).map_err(|error| error.at(&self.parts.name))?;
-        if started_empty {
+        self.read[partition] += (self.rows.rows() + self.refused.rows() - before) as u64;
+        if before == 0 {
             self.since_ms = clock.monotonic_ms();
         }
         Ok(polled)
     }
 
+    /// Asks partitions in turn until one gives something or all had nothing.
     fn poll(&mut self) -> Result<Progress> {
-        self.open()?;
-        let Some(&partition) = self.turn.front() else {
-            return self.end();
-        };
+        loop {
+            self.open()?;
+            let Some(&partition) = self.turn.front() else { return self.end() };
+            if let Some(progress) = self.poll_partition(partition)? {
+                return Ok(progress);
+            }
+        }
+    }
+
+    /// Asks the partition whose turn it is; nothing when it is the next one's turn in the same step.
+    fn poll_partition(&mut self, partition: usize) -> Result<Option<Progress>> {
         match self.read(partition)? {
             Poll::More => {
                 self.quiet = 0;
@@ -191,7 +219,7 @@ impl<S: Source> SourceInstance<S> {
                     self.send()?;
                     self.turn.rotate_left(1);
                 }
-                Ok(Progress::Ran)
+                Ok(Some(Progress::Ran))
             }
             Poll::Idle => {
                 let gave = !self.rows.is_empty() || !self.refused.is_empty() || self.watermark.is_some();
@@ -202,23 +230,33 @@ impl<S: Source> SourceInstance<S> {
                 self.send()?;
                 self.turn.rotate_left(1);
                 self.quiet = if gave { 0 } else { self.quiet + 1 };
-                self.rest()
+                if gave {
+                    return Ok(Some(Progress::Ran));
+                }
+                if self.quiet < self.turn.len() {
+                    return Ok(None);
+                }
+                self.rest().map(Some)
             }
             Poll::Finished => {
                 self.send()?;
                 self.readers[partition] = None;
                 self.parts.context.partitions[partition] = PartitionStatus::Finished;
                 self.turn.pop_front();
+                // No epoch comes between the end of the last partition and the end of the input.
+                if self.turn.is_empty() && self.unopened == self.readers.len() {
+                    return self.end().map(Some);
+                }
                 // The others no longer wait for it.
                 self.parts.chain.on_idle(&mut self.parts.context)?;
-                Ok(Progress::Ran)
+                Ok(Some(Progress::Ran))
             }
         }
     }
 
     /// All partitions had nothing: let gathered rows go, then look again a little later.
     fn rest(&mut self) -> Result<Progress> {
-        if self.quiet < self.turn.len() || self.parts.frame.release()? {
+        if self.parts.frame.release()? {
             return Ok(Progress::Ran);
         }
         self.quiet = 0;
@@ -257,7 +295,8 @@ impl<S: Source> SourceInstance<S> {
                 (None, None) => Vec::new(),
             };
             let finished = statuses[index] == PartitionStatus::Finished && !failpoint::bug("end-forgotten");
-            partitions.push(PartitionPosition { partition: partition.clone(), finished, position });
+            let (partition, records) = (partition.clone(), self.read[index]);
+            partitions.push(PartitionPosition { partition, finished, records, position });
         }
         Ok(Positions { partitions })
     }
@@ -323,6 +362,11 @@ impl<S: Source> StageInstance for SourceInstance<S> {
             return Ok(Progress::Blocked);
         }
         let parts = &mut self.parts;
+        if !std::mem::replace(&mut self.begun, true) {
+            // Where event time stood in an earlier run counts before anything is read: nobody behind waits for
+            // a partition that has nothing new.
+            parts.chain.on_idle(&mut parts.context)?;
+        }
         if parts.chain.resume(&mut parts.context)? | parts.rejected.resume(&mut parts.context)? {
             return Ok(Progress::Ran);
         }

@@ -12,7 +12,9 @@ use crate::epoch::{EntryKind, decode_record};
 use crate::error::Result;
 use crate::operator::Context;
 use crate::source::{Rejected, Source};
-use crate::stage::{PartitionPosition, Positions, SourceInstance, SourceParts, StageInstance};
+use crate::stage::{
+    PartitionPosition, Positions, SourceInstance, SourceParts, StageInstance, TapeSource, reopen,
+};
 use crate::topology::{Graph, Keeps, Maker, Node, NodeKind, Topology, Wiring, downstream};
 
 /// Where a stream program begins.
@@ -86,24 +88,12 @@ impl StreamBuilder {
         let kind = NodeKind::Source {
             boundedness: source.boundedness(),
             partitions: Arc::new(move || found.partitions().map_err(|error| error.at(label.clone()))),
+            reopen: reopen(&name, &source),
         };
         let label = name.clone();
-        let maker = Maker::Source(Arc::new(move |wiring| {
-            let chain = downstream(wiring, 0)?;
-            let rejected = downstream(wiring, 1)?;
-            let parts = SourceParts {
-                name: label.clone(),
-                source: Arc::clone(&source),
-                context: Context::of_source(wiring.clock(), wiring.partitions(), wiring.journal()),
-                positions: positions(wiring, &label)?,
-                chain,
-                rejected,
-                limits: wiring.config().batch,
-                age_max_ms: wiring.config().batch_age_max_ms,
-                meter: wiring.meter(),
-                frame: wiring.frame(),
-            };
-            Ok(Box::new(SourceInstance::new(parts)) as Box<dyn StageInstance>)
+        let maker = Maker::Source(Arc::new(move |wiring| match wiring.tape() {
+            Some(tape) => instance(wiring, &label, &Arc::new(TapeSource::<S::Record>::new(&label, &tape))),
+            None => instance(wiring, &label, &source),
         }));
         let keeps = Keeps::Positions(|name, bytes| {
             let position: S::Position = decode_record(name, bytes)?;
@@ -125,6 +115,30 @@ impl StreamBuilder {
         // Handles that are still alive keep the empty graph.
         Topology::new(self.name, self.graph.take())
     }
+}
+
+/// The instance that reads a source.
+fn instance<S: Source>(
+    wiring: &mut dyn Wiring,
+    name: &str,
+    source: &Arc<S>,
+) -> Result<Box<dyn StageInstance>> {
+    let chain = downstream(wiring, 0)?;
+    let rejected = downstream(wiring, 1)?;
+    let parts = SourceParts {
+        name: name.to_owned(),
+        source: Arc::clone(source),
+        context: Context::of_source(wiring.clock(), wiring.partitions(), wiring.journal()),
+        positions: positions(wiring, name)?,
+        chain,
+        rejected,
+        limits: wiring.config().batch,
+        age_max_ms: wiring.config().batch_age_max_ms,
+        meter: wiring.meter(),
+        is_recorded: wiring.config().record_input && !source.is_replayable(),
+        frame: wiring.frame(),
+    };
+    Ok(Box::new(SourceInstance::new(parts)))
 }
 
 /// Where an earlier run left the partitions of the source being made.

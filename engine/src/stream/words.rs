@@ -14,8 +14,10 @@ use crate::operator::event_time::{EventTime, Watermarks};
 use crate::operator::output::SinkOutput;
 use crate::operator::transform::{Emit, Filter, Inspect, Transform, TryMap};
 use crate::operator::{Next, Operator};
+use crate::sink::SinkWriter;
 use crate::sink::{OutputMode, Sink};
 use crate::source::Rejected;
+use crate::stage::TapeWriter;
 use crate::time::Timestamp;
 use crate::topology::{Erased, NodeKind, Wiring, downstream, kept};
 
@@ -446,7 +448,12 @@ impl<T: Record> Stream<T> {
         let node = OperatorNode::new(Name::Given(name.clone()), kind);
         self.port.then::<T>(node, Partitioning::Forward, move |wiring| {
             let subtask = wiring.subtask();
-            let writer = sink.open(subtask).map_err(|error| error.at(name.clone()))?;
+            let writer = match wiring.tape() {
+                Some(tape) => {
+                    Box::new(TapeWriter::new(&name, subtask.index, &tape)) as Box<dyn SinkWriter<T>>
+                }
+                None => sink.open(subtask).map_err(|error| error.at(name.clone()))?,
+            };
             let (meter, restored) = (wiring.meter(), wiring.restored());
             let restored = restored.as_deref().map(|restored| (restored, subtask.index, subtask.count));
             let (output, on_commit) = SinkOutput::new(name.clone(), writer, meter, restored)?;

@@ -1,9 +1,7 @@
 //! `TestDriver`: the function under test, on one thread, with time in the test's hand.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::clock::ManualClock;
@@ -11,8 +9,8 @@ use super::parts::{InputSource, OutputSink, Put, Queue, guard};
 use crate::batch::Record;
 use crate::config::EngineConfig;
 use crate::error::Result;
-use crate::runtime::{Assembled, Beginning, Epochs, assemble};
-use crate::stage::Progress;
+use crate::runtime::{Assembled, Beginning, Epochs, Steps, assemble};
+use crate::stage::EpochBoard;
 use crate::stream::{Stream, StreamBuilder};
 use crate::time::{Clock, Epoch, Timestamp};
 
@@ -101,7 +99,8 @@ impl TestDriver {
         let beginning = Beginning::default();
         let assembled = assemble(&topology, &self.config, Arc::new(clock.clone()), &beginning)?;
         let epochs = Epochs::new(Arc::clone(&assembled.board), assembled.before, None);
-        Ok(TestRun { finished: vec![false; assembled.slots.len()], assembled, clock, epochs })
+        let Assembled { slots, board, .. } = assembled;
+        Ok(TestRun { steps: Steps::new(slots), board, clock, epochs })
     }
 }
 
@@ -153,8 +152,8 @@ impl<T: Record> TestOutput<T> {
 
 /// A topology that a test steps.
 pub struct TestRun {
-    assembled: Assembled,
-    finished: Vec<bool>,
+    steps: Steps,
+    board: Arc<EpochBoard>,
     clock: ManualClock,
     epochs: Epochs,
 }
@@ -165,45 +164,14 @@ impl fmt::Debug for TestRun {
     }
 }
 
-/// Remembers that a channel has woken an instance.
-#[derive(Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, SeqCst);
-    }
-}
-
 impl TestRun {
     /// Steps until nothing moves any more.
     ///
     /// # Errors
     /// A source, operator or sink failed.
     pub fn settle(&mut self) -> Result<()> {
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        loop {
-            let mut moved = false;
-            for (slot, finished) in self.assembled.slots.iter_mut().zip(&mut self.finished) {
-                slot.instance.waker().register(&waker);
-                while !*finished {
-                    match slot.instance.step().map_err(|error| error.at(&slot.label))? {
-                        Progress::Ran => moved = true,
-                        Progress::Done => {
-                            *finished = true;
-                            moved = true;
-                        }
-                        Progress::Idle { .. } | Progress::Blocked => break,
-                    }
-                }
-            }
-            moved |= self.commit();
-            // A message that an instance absorbed is no progress of its own, but makes room behind it.
-            if !moved && !woken.0.swap(false, SeqCst) {
-                return Ok(());
-            }
-        }
+        while self.steps.round()? | self.commit() {}
+        Ok(())
     }
 
     /// Moves the clock on, and lets what is due happen.
@@ -219,7 +187,7 @@ impl TestRun {
     /// all input; true if there was something to do.
     fn commit(&mut self) -> bool {
         let mut moved = false;
-        while let Some(complete) = self.epochs.complete() {
+        while let Some(complete) = self.epochs.complete(&self.clock) {
             self.epochs.commit(complete.epoch);
             moved = true;
         }
@@ -240,7 +208,7 @@ impl TestRun {
     /// The newest epoch that has passed through everything; `None` when all instances have ended.
     #[must_use]
     pub fn complete_epoch(&self) -> Option<Epoch> {
-        (!self.is_finished()).then(|| self.assembled.board.complete())
+        (!self.is_finished()).then(|| self.board.complete())
     }
 
     /// Ends all inputs where they stand and runs to the end.
@@ -248,13 +216,13 @@ impl TestRun {
     /// # Errors
     /// A source, operator or sink failed.
     pub fn finish(&mut self) -> Result<()> {
-        self.assembled.slots.iter_mut().for_each(|slot| slot.instance.stop());
+        self.steps.stop();
         self.settle()
     }
 
     /// True when all instances have ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.finished.iter().all(|finished| *finished)
+        self.steps.is_finished()
     }
 }

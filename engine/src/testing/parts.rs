@@ -41,6 +41,10 @@ impl<T: Record> Source for InputSource<T> {
         Boundedness::Bounded
     }
 
+    fn is_replayable(&self) -> bool {
+        false
+    }
+
     fn partitions(&self) -> Result<Vec<String>> {
         Ok(vec!["input".to_owned()])
     }

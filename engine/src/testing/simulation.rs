@@ -176,7 +176,7 @@ impl Run {
 
     /// The next complete epoch becomes durable; behind the end of all input there is one more.
     fn commit_epoch(&mut self) -> Result<()> {
-        if let Some(complete) = self.epochs.complete() {
+        if let Some(complete) = self.epochs.complete(&self.clock) {
             let epoch = complete.epoch;
             if let Some(log) = &mut self.log {
                 log.commit(complete)?;

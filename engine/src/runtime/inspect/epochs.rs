@@ -45,6 +45,8 @@ pub struct PartitionReport {
     pub partition: String,
     /// It will never give another record.
     pub finished: bool,
+    /// Records read, rejected ones included, since the beginning of the job.
+    pub records: u64,
     /// The position; `None` when the partition is finished or was never opened, or when this program has no
     /// such source.
     pub position: Option<Value>,
@@ -154,6 +156,7 @@ impl Inspection {
                     let found = positions.partitions.into_iter().map(|partition| PartitionReport {
                         source: record.owner.to_owned(),
                         finished: partition.finished,
+                        records: partition.records,
                         position: self.position(record.owner, &partition.position),
                         position_bytes: partition.position.len() as u64,
                         partition: partition.partition,

@@ -223,6 +223,7 @@ mod tests {
                 topology: "job".to_owned(),
                 key_groups: 128,
                 finished: true,
+                wall_ms: 1,
                 schemas: vec![StateSchema { operator: "totals".to_owned(), fields: "(u64, u64)".to_owned() }],
             },
             has_store: true,

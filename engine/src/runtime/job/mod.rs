@@ -27,17 +27,20 @@ use std::sync::Arc;
 
 use self::copies::{CopyOrder, CopyThread};
 pub(crate) use self::log_thread::{Durable, LogThread};
-pub(crate) use self::manifest::Manifest;
-use self::manifest::NodeNote;
+pub(crate) use self::manifest::{Manifest, NodeNote};
 use self::restore::Found;
 use self::savepoint::Seed;
 pub use self::savepoint::create_savepoint;
 pub(crate) use self::schemas::{StateSchema, schemas_of, unreadable};
 use self::snapshots::Purpose;
-pub(crate) use self::snapshots::{Snapshots, read_manifest, verify};
+pub(crate) use self::snapshots::{
+    Snapshots, copy_file, copy_store, manifest_of, read_manifest, remove, rename, store_of, sync_folder,
+    unfinished, verify, write_manifest,
+};
 pub(crate) use self::store_thread::{StoreHome, StoreThread};
 use super::assembly::Beginning;
 use super::epochs::Complete;
+use super::replay::is_capsule;
 use crate::batch::{KeyGroup, hash_bytes};
 use crate::config::EngineConfig;
 use crate::epoch::{Entry, EntryKind, Restored, decode_record, encode_record};
@@ -63,6 +66,8 @@ pub(crate) struct CommitNote {
     pub(crate) key_groups: KeyGroup,
     /// The input has ended, and everything is in this epoch.
     pub(crate) finished: bool,
+    /// When all instances had passed the epoch, in milliseconds since 1970.
+    pub(crate) wall_ms: i64,
     /// The schemas that state in the directory may have.
     pub(crate) schemas: Vec<StateSchema>,
 }
@@ -89,23 +94,25 @@ pub(crate) struct DurableLog {
     log: EpochLog,
 }
 
-fn kind_of(kind: EntryKind) -> RecordKind {
+pub(super) fn kind_of(kind: EntryKind) -> RecordKind {
     match kind {
         EntryKind::Positions => RecordKind::Positions,
         EntryKind::Operator => RecordKind::Operator,
         EntryKind::StateDelta | EntryKind::StoreChanges => RecordKind::StateDelta,
         EntryKind::Staged => RecordKind::Staged,
         EntryKind::Counts => RecordKind::Counts,
+        EntryKind::Input => RecordKind::Input,
     }
 }
 
-fn entry_kind(kind: RecordKind) -> Option<EntryKind> {
+pub(super) fn entry_kind(kind: RecordKind) -> Option<EntryKind> {
     Some(match kind {
         RecordKind::Positions => EntryKind::Positions,
         RecordKind::Operator => EntryKind::Operator,
         RecordKind::StateDelta => EntryKind::StateDelta,
         RecordKind::Staged => EntryKind::Staged,
         RecordKind::Counts => EntryKind::Counts,
+        RecordKind::Input => EntryKind::Input,
         _ => return None,
     })
 }
@@ -126,6 +133,9 @@ impl Job {
     /// # Errors
     /// The directory is in use, damaged, of another topology, or cannot be read or written.
     pub(crate) fn open(topology: &Topology, config: &EngineConfig, directory: &Path) -> Result<Self> {
+        if is_capsule(directory) {
+            return Err(a_capsule(directory));
+        }
         std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
         let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
         let store = StoreThread::of_directory(directory, config)?;
@@ -232,6 +242,9 @@ impl Beginning {
 /// The directory is in use or not accessible.
 pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
     let directory = directory.as_ref();
+    if is_capsule(directory) {
+        return Err(a_capsule(directory));
+    }
     let storage = DirectoryStorage::new(directory);
     let failed = |error| Error::io(directory, error);
     if !storage.exists(LOG_DIRECTORY).map_err(failed)? {
@@ -265,13 +278,20 @@ impl CommitNote {
             topology: topology.name().to_owned(),
             key_groups: config.key_groups,
             finished: false,
+            wall_ms: 0,
             schemas: schemas_of(topology),
         }
     }
 
     /// That of an epoch of which only staged output is known, in front of the epoch of a savepoint.
     fn of_seed() -> Self {
-        CommitNote { topology: String::new(), key_groups: 0, finished: false, schemas: Vec::new() }
+        CommitNote {
+            topology: String::new(),
+            key_groups: 0,
+            finished: false,
+            wall_ms: 0,
+            schemas: Vec::new(),
+        }
     }
 
     /// Whether a run with this note may go on behind `before`.
@@ -305,8 +325,8 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
                 shown.insert((record.owner.to_owned(), record.subtask), delivered);
                 keep_staged(node, &record);
             }
-            // Large, and in the store when the run begins.
-            EntryKind::StateDelta | EntryKind::StoreChanges => {}
+            // Large, and in the store when the run begins, or of no use to it.
+            EntryKind::StateDelta | EntryKind::StoreChanges | EntryKind::Input => {}
             _ => drop(node.entries.insert((kind, record.subtask), record.payload.to_vec())),
         }
         Ok(())
@@ -354,6 +374,14 @@ fn check_nodes(topology: &Topology, nodes: &HashMap<String, Arc<Restored>>) -> R
         topology.name(),
         missing.join(", ")
     )))
+}
+
+#[cold]
+fn a_capsule(directory: &Path) -> Error {
+    Error::failed(format!(
+        "`{}` is a capsule, and no run goes on in one: `wal replay` runs its epochs again",
+        directory.display()
+    ))
 }
 
 #[cold]
@@ -413,7 +441,7 @@ impl DurableLog {
     }
 
     /// The copies that are to be made of this epoch.
-    fn order(&mut self, epoch: Epoch, entries: &[Entry], finished: bool) -> Option<CopyOrder> {
+    fn order(&mut self, epoch: Epoch, entries: &[Entry]) -> Option<CopyOrder> {
         let copies = &self.copies.as_ref()?.copies;
         if copies.is_busy() || (self.has_state && !self.store.is_asked(epoch)) {
             return None;
@@ -427,8 +455,9 @@ impl DurableLog {
         if self.full_at < u64::MAX {
             self.full_at = self.log.segment() + SNAPSHOT_SEGMENTS;
         }
-        let is_state = |kind| matches!(kind, EntryKind::StateDelta | EntryKind::StoreChanges);
-        let nodes = entries.iter().filter(|entry| !is_state(entry.kind)).map(|entry| NodeNote {
+        let is_large =
+            |kind| matches!(kind, EntryKind::StateDelta | EntryKind::StoreChanges | EntryKind::Input);
+        let nodes = entries.iter().filter(|entry| !is_large(entry.kind)).map(|entry| NodeNote {
             kind: kind_of(entry.kind),
             owner: entry.owner.clone(),
             subtask: entry.subtask,
@@ -438,7 +467,7 @@ impl DurableLog {
         let manifest = Manifest {
             job: self.log.job(),
             epoch,
-            note: CommitNote { finished, ..self.note.clone() },
+            note: self.note.clone(),
             has_store: self.has_state,
             files: Vec::new(),
             nodes: nodes.collect(),
@@ -479,10 +508,11 @@ impl DurableLog {
 impl Durable for DurableLog {
     /// All entries of the epoch, its commit, and one sync; then the store follows in its own time.
     fn commit(&mut self, complete: Complete) -> Result<Epoch> {
-        let Complete { epoch, entries, is_last, .. } = complete;
+        let Complete { epoch, entries, is_last, wall_ms } = complete;
         let mut shown = epoch.0;
         let mut changes = Vec::new();
-        let order = self.order(epoch, &entries, is_last);
+        (self.note.finished, self.note.wall_ms) = (is_last, wall_ms);
+        let order = self.order(epoch, &entries);
         for entry in entries {
             if entry.kind == EntryKind::StoreChanges {
                 changes.push((entry.owner, entry.payload));
@@ -501,7 +531,6 @@ impl Durable for DurableLog {
         if failpoint::bug("store-first") {
             self.store.committed(epoch, std::mem::take(&mut changes), None)?;
         }
-        self.note.finished = is_last;
         let note = encode_record(&self.note)?;
         self.log.commit(epoch, &note)?;
         match order {

@@ -144,9 +144,7 @@ impl Snapshots {
             sync_folder(&store)?;
         }
         failpoint::pass("snapshot.checked");
-        let path = manifest_of(place);
-        let bytes = manifest.encode()?;
-        fs::write(&path, bytes).and_then(|()| sync(&path)).map_err(|error| explain(&path, error))?;
+        write_manifest(&manifest_of(place), &manifest)?;
         failpoint::pass("snapshot.manifest");
         sync_folder(place)?;
         failpoint::pass("snapshot.synced");
@@ -245,6 +243,12 @@ pub(crate) fn read_manifest(place: &Path) -> Result<Manifest> {
     Manifest::decode(&path, &bytes)
 }
 
+/// Writes a manifest, durable but for its name.
+pub(crate) fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
+    let bytes = manifest.encode()?;
+    fs::write(path, bytes).and_then(|()| sync(path)).map_err(|error| explain(path, error))
+}
+
 /// Reads the snapshot in `place`, every byte of it.
 ///
 /// # Errors
@@ -321,6 +325,8 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    // Above a relative name there is nothing to see.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     DirectoryStorage::new(folder).sync_directory("").map_err(|error| explain(folder, error))
 }
 
