@@ -94,6 +94,10 @@ pub struct EngineConfig {
     /// Sinks of a job that begins with a savepoint write to places of their own: what the first job had not
     /// shown with the epoch of the savepoint stays the first job's.
     pub new_output: bool,
+    /// A record at which a closure of its source's stage panics twice goes to the rejected stream of the
+    /// source, and the run goes on; whatever `restart` says, the topology starts again to find it. Closures
+    /// behind an exchange see results of many records: a panic there ends the attempt.
+    pub reject_poison: bool,
     /// Keeps what a source gives that cannot give it again in the log, so that a replay has it.
     pub record_input: bool,
     /// What happens when a stage fails.
@@ -119,6 +123,7 @@ impl Default for EngineConfig {
             snapshots_kept: 3,
             start_from: None,
             new_output: false,
+            reject_poison: false,
             record_input: false,
             restart: RestartStrategy::Never,
         }

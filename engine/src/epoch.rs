@@ -26,6 +26,8 @@ pub(crate) enum EntryKind {
     Counts,
     /// What a source gave that cannot give it again.
     Input,
+    /// An answer that another run would get differently.
+    Decision,
 }
 
 /// What one instance says about one of its nodes in one epoch.

@@ -13,10 +13,10 @@ use std::sync::{Arc, Once};
 use headwater::batch::Batch;
 use headwater::config::RestartStrategy;
 use headwater::prelude::*;
-use headwater::runtime::{Activity, RunningTopology};
+use headwater::runtime::{Activity, RunningTopology, replay};
 use headwater::sink::{Cut, Delivery, Sink, SinkWriter, Staged, Subtask};
 use headwater::source::{Poll, Source, SourceOutput, SourceReader};
-use headwater::testing::{Simulation, TestDriver};
+use headwater::testing::{Ledger, Simulation, TestDriver};
 use headwater::time::Epoch;
 use headwater_connectors::{Collect, Generator};
 
@@ -290,6 +290,92 @@ fn a_sum_may_leave_its_type_on_the_way_if_it_comes_back() {
 }
 
 /// Runs the counts of a flaky source.
+/// Doubles numbers, and panics at some of them.
+fn poisoned(good: &Ledger<u64>, bad: &Ledger<String>) -> Topology {
+    let flow = StreamBuilder::new("poison");
+    let (numbers, rejected) = flow.source_or_rejected("numbers", Generator::new(20_000, |n| n).partitions(2));
+    numbers
+        .map(|n| {
+            assert!(n % 4_999 != 7, "on purpose at {n}");
+            n * 2
+        })
+        .sink("good", good.clone());
+    numbers.key_by(|n| n % 3).count().sink("counts", Collect::new());
+    rejected.map(|row| format!("{} {} {}", row.origin, row.payload, row.reason)).sink("bad", bad.clone());
+    flow.build().unwrap()
+}
+
+/// How many were rejected, the doubled numbers, and what was rejected and why.
+fn double_with_poison(config: EngineConfig) -> (Result<u64>, Vec<u64>, Vec<String>) {
+    let (good, bad) = (Ledger::new(), Ledger::new());
+    let outcome = poisoned(&good, &bad).run(config);
+    let (mut good, mut bad) = (good.take().unwrap(), bad.take().unwrap());
+    good.sort_unstable();
+    bad.sort_unstable();
+    (outcome.map(|summary| summary.rejected()), good, bad)
+}
+
+#[test]
+fn a_poison_record_is_rejected_and_all_others_count_once() {
+    quiet();
+    let directory = tempfile::tempdir().unwrap();
+    let job = directory.path().join("job");
+    // Without a directory a run that starts again begins anew: nothing is shown before the end.
+    let mut configs = vec![two().epoch_interval(secs(3_600))];
+    if cfg!(feature = "rocksdb") {
+        configs.push(two().epoch_interval(ms(1)).state_dir(&job));
+    }
+    for mut config in configs {
+        config.reject_poison = true;
+        let (rejected, good, bad) = double_with_poison(config);
+        let poison = |n: &u64| n % 4_999 == 7;
+        let all = 0..20_000_u64;
+        assert!(good == all.clone().filter(|n| !poison(n)).map(|n| n * 2).collect::<Vec<_>>());
+        let numbers: Vec<u64> = all.filter(poison).collect();
+        assert_eq!((rejected.unwrap(), bad.len()), (numbers.len() as u64, numbers.len()));
+        for n in numbers {
+            let (partition, place) = (n % 2, n / 2);
+            let wanted = format!("{partition} {n} record {place} of `numbers`");
+            let found = bad.iter().find(|row| row.starts_with(&wanted));
+            assert!(
+                found.is_some_and(|row| row.contains(&format!("on purpose at {n}"))),
+                "{wanted}: {bad:?}"
+            );
+        }
+    }
+    if cfg!(feature = "rocksdb") {
+        // A replay knows what was decided, and does not panic.
+        let (topology, mut bad) = (poisoned(&Ledger::new(), &Ledger::new()), 0);
+        let summary = replay(&topology, &job, None, None, &mut |epoch| {
+            bad += epoch.rows.iter().filter(|row| row.sink == "bad").count();
+            Ok(())
+        });
+        assert_eq!((summary.unwrap().different, bad), (0, 4));
+    }
+}
+
+#[test]
+fn poison_ends_the_run_unless_it_is_to_be_rejected() {
+    quiet();
+    let (outcome, _, bad) = double_with_poison(two());
+    assert!(matches!(outcome, Err(Error::Panicked { .. })) && bad.is_empty());
+}
+
+#[test]
+fn a_panic_behind_an_exchange_is_not_taken_for_poison() {
+    quiet();
+    let (flow, numbers) = numbers(1_000);
+    let counts = numbers.key_by(|n| n % 10).count().map(|row| {
+        assert!(row.key != 3, "on purpose");
+        row.value
+    });
+    counts.sink("out", Collect::new());
+    let mut config = two();
+    config.reject_poison = true;
+    let error = flow.build().unwrap().run(config).unwrap_err();
+    assert!(matches!(error, Error::Panicked { .. }), "{error}");
+}
+
 fn count_flaky(source: Flaky, restart: RestartStrategy) -> (Result<u64>, Vec<u64>, u64) {
     let (flow, out, sink) = (StreamBuilder::new("job"), Collect::new(), Watched::default());
     let counts = flow.source("cable", source).key_by(|n| n % 4).count().output_mode(OutputMode::Append);

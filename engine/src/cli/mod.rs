@@ -67,6 +67,9 @@ pub struct Options {
     /// Keep what sockets and sensors give in the log, so that `wal replay` has it.
     #[arg(long, requires = "state")]
     pub record: bool,
+    /// Reject a record at which the program panics twice, and go on.
+    #[arg(long)]
+    pub reject_poison: bool,
     /// No progress on standard error.
     #[arg(long, short)]
     pub quiet: bool,
@@ -92,6 +95,7 @@ impl Options {
         config.start_from.clone_from(&self.from);
         config.new_output = self.new_output;
         config.record_input = self.record;
+        config.reject_poison = self.reject_poison;
         config.state_dir.clone_from(&self.state);
         config.log_truncate_at = self.recover.map(|Recover::TruncateAt(lsn)| lsn);
         config

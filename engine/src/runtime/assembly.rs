@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::operator::Context;
 use crate::operator::output::OnCommit;
 use crate::sink::{OutputMode, Subtask};
-use crate::stage::{Commits, EpochBoard, Frame, Output, StageInstance, Tape};
+use crate::stage::{Commits, EpochBoard, Frame, Output, Poison, StageInstance, Tape};
 use crate::state::Follower;
 use crate::telemetry::Meter;
 use crate::time::{Clock, Epoch};
@@ -61,6 +61,8 @@ pub(crate) struct Beginning {
     pub(crate) restored: Option<String>,
     /// The store that follows the epochs.
     pub(crate) store: Option<Arc<StoreHome>>,
+    /// Records at which a closure panics.
+    pub(crate) poison: Arc<Poison>,
     /// What stands in for sources and sinks, in a replay.
     pub(crate) tape: Option<Arc<Tape>>,
 }
@@ -255,6 +257,10 @@ impl Wiring for Assembly<'_> {
         let name = &self.graph.nodes[self.node].name;
         // A node that the earlier run did not have is resumed as well: it has nothing.
         (self.beginning.epoch > Epoch(0)).then(|| self.beginning.nodes.get(name).cloned().unwrap_or_default())
+    }
+
+    fn poison(&self) -> Arc<Poison> {
+        Arc::clone(&self.beginning.poison)
     }
 
     fn tape(&self) -> Option<Arc<Tape>> {

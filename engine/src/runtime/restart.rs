@@ -1,8 +1,11 @@
-//! When to try again after a failure.
+//! When to try again after a failure, and what to do better then.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::config::RestartStrategy;
+use crate::error::Error;
+use crate::stage::{Poison, PoisonRecord};
 
 /// Remembers the failures of a run.
 #[derive(Debug)]
@@ -38,6 +41,43 @@ impl Restarts {
                 (self.recent.len() <= failures_max as usize).then_some(delay_ms)
             }
         }
+    }
+}
+
+/// Most records that a run rejects as poison: more are a mistake in the program.
+const POISON_MAX: usize = 1_000;
+
+/// Looks for the record at which a run panics.
+#[derive(Debug, Default)]
+pub(crate) struct PoisonSearch {
+    /// What the next attempt knows.
+    pub(crate) poison: Arc<Poison>,
+    known: Vec<PoisonRecord>,
+}
+
+impl PoisonSearch {
+    /// True when the next attempt may do better behind this error: because it knows the record, or because it
+    /// will find it. Only instances of sources know which record they are at.
+    pub(crate) fn goes_on(&mut self, error: &Error, is_of_source: impl Fn(&str) -> bool) -> bool {
+        let Error::Panicked { place, message } = error else { return self.starts_over() };
+        if !self.poison.is_careful {
+            if self.known.len() >= POISON_MAX || !is_of_source(place) {
+                return false;
+            }
+            self.poison = Arc::new(Poison::new(true, &self.known));
+            return true;
+        }
+        let Some(culprit) = self.poison.culprit(place, message) else { return self.starts_over() };
+        tracing::warn!(?culprit, "a record at which the program panics is rejected");
+        self.known.push(culprit);
+        self.starts_over();
+        true
+    }
+
+    /// The next attempt goes at full speed again; false.
+    fn starts_over(&mut self) -> bool {
+        self.poison = Arc::new(Poison::new(false, &self.known));
+        false
     }
 }
 

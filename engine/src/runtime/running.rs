@@ -16,10 +16,11 @@ use super::epochs::Epochs;
 use super::guard;
 use super::job::{Durable, Job, StoreHome};
 use super::memory::bound_arenas;
-use super::restart::Restarts;
+use super::restart::{PoisonSearch, Restarts};
 use super::supervisor::{Drain, Supervisor, Watch};
 use crate::config::{EngineConfig, RestartStrategy};
 use crate::error::{Error, Result};
+use crate::stage::Poison;
 use crate::telemetry::{self, Counts};
 use crate::time::{Clock, Epoch, SystemClock};
 use crate::topology::{NodeKind, Topology};
@@ -198,7 +199,7 @@ impl Topology {
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // The first assembly happens here, so that what cannot start is the caller's error.
-        let first = prepare(&self, &config, &clock)?;
+        let first = prepare(&self, &config, &clock, &Arc::default())?;
         guard(&control.meters).clone_from(&first.assembled.meters);
         control.epoch.store(first.assembled.before.0, SeqCst);
         control.had_ended.store(first.assembled.had_ended, SeqCst);
@@ -348,16 +349,31 @@ struct Attempt {
 }
 
 /// Opens the job's directory, if it has one, and puts the instances together.
-fn prepare(topology: &Topology, config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Attempt> {
+fn prepare(
+    topology: &Topology,
+    config: &EngineConfig,
+    clock: &Arc<dyn Clock>,
+    poison: &Arc<Poison>,
+) -> Result<Attempt> {
     config.validate()?;
     bound_arenas(config);
+    let poison = Arc::clone(poison);
     let Some(directory) = &config.state_dir else {
-        let assembled = assemble(topology, config, Arc::clone(clock), &Beginning::default())?;
+        let beginning = Beginning { poison, ..Beginning::default() };
+        let assembled = assemble(topology, config, Arc::clone(clock), &beginning)?;
         return Ok(Attempt { assembled, log: None, store: None });
     };
-    let Job { beginning, log } = Job::open(topology, config, directory)?;
+    let Job { mut beginning, log } = Job::open(topology, config, directory)?;
+    beginning.poison = poison;
     let assembled = assemble(topology, config, Arc::clone(clock), &beginning)?;
     Ok(Attempt { assembled, log: Some(Box::new(log)), store: beginning.store })
+}
+
+/// True when an instance is that of a source.
+fn is_of_source(topology: &Topology, place: &str) -> bool {
+    let name = place.rsplit_once('[').map_or(place, |(name, _)| name);
+    let nodes = &topology.graph.nodes;
+    nodes.iter().any(|node| node.name == name && matches!(node.kind, NodeKind::Source { .. }))
 }
 
 /// Attempt after attempt, until one succeeds or the strategy gives up.
@@ -369,6 +385,7 @@ fn run(
     first: Attempt,
 ) -> Result<()> {
     let mut restarts = Restarts::new(config.restart);
+    let mut search = PoisonSearch::default();
     let mut next = Some(first);
     loop {
         let prepared = match next.take() {
@@ -378,12 +395,15 @@ fn run(
                 topology,
                 &EngineConfig { start_from: None, new_output: false, ..config.clone() },
                 clock,
+                &search.poison,
             )?,
         };
         guard(&control.meters).clone_from(&prepared.assembled.meters);
         let before = prepared.assembled.before;
         let Err(error) = attempt(prepared, config, clock, control) else { return Ok(()) };
-        let Some(delay_ms) = restarts.after_failure(clock.monotonic_ms()) else { return Err(error) };
+        let goes_on = config.reject_poison && search.goes_on(&error, |place| is_of_source(topology, place));
+        let delay_ms = if goes_on { Some(0) } else { restarts.after_failure(clock.monotonic_ms()) };
+        let Some(delay_ms) = delay_ms else { return Err(error) };
         if control.stopping.load(SeqCst) {
             return Err(error);
         }

@@ -3,13 +3,15 @@
 //! 1. `source`: polls readers, pushes batches and barriers into its chain
 //! 2. `instance`: takes messages from its input gate, pushes them into its chain
 //! 3. `outlet`: the end of a chain: routes rows to the next stage
-//! 4. `tape`: what stands in for sources and sinks in a replay
+//! 4. `poison`: records at which a closure panics
+//! 5. `tape`: what stands in for sources and sinks in a replay
 //!
 //! `step()` does what can be done now and returns; it never waits, sleeps, spawns or reads a clock of its
 //! own. That one rule is why the same instances run on threads, in a test and in a simulation.
 
 mod instance;
 mod outlet;
+mod poison;
 mod source;
 mod tape;
 
@@ -26,6 +28,7 @@ use crate::time::Epoch;
 
 pub(crate) use self::instance::OperatorInstance;
 pub(crate) use self::outlet::Outlet;
+pub(crate) use self::poison::{Poison, PoisonRecord};
 pub(crate) use self::source::{PartitionPosition, Positions, SourceInstance, SourceParts};
 pub(crate) use self::tape::{Given, Piece, Reopen, Retell, Tape, TapeSource, TapeWriter, reopen};
 

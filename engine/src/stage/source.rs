@@ -3,14 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::batch::{BatchBuilder, BatchLimits};
+use crate::batch::{BatchBuilder, BatchLimits, Record, Value};
 use crate::channel::InstanceWaker;
 use crate::epoch::{EntryKind, decode_record, encode_record};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::operator::{Context, Next, PartitionStatus};
 use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
-use crate::stage::{Frame, Given, Piece, Progress, StageInstance};
+use crate::stage::{Frame, Given, Piece, Poison, PoisonRecord, Progress, StageInstance};
 use crate::telemetry::Meter;
 use crate::time::{Epoch, Watermark};
 
@@ -38,6 +38,9 @@ pub(crate) struct SourceParts<S: Source> {
     pub(crate) meter: Arc<Meter>,
     /// What is read goes to the journal as well.
     pub(crate) is_recorded: bool,
+    /// `source[subtask]`, as its stage is called.
+    pub(crate) place: String,
+    pub(crate) poison: Arc<Poison>,
     /// Where an earlier run left the partitions of this instance, by name.
     pub(crate) positions: HashMap<String, PartitionPosition>,
 }
@@ -166,7 +169,22 @@ impl<S: Source> SourceInstance<S> {
         if let Some(rows) = rows {
             parts.meter.add_in(rows.len());
             parts.meter.add_out(rows.len());
+            if parts.poison.is_careful {
+                let partition = parts.context.partition;
+                parts.poison.at(
+                    &parts.place,
+                    Some(PoisonRecord {
+                        source: parts.name.clone(),
+                        partition: parts.context.partition_names[partition].clone(),
+                        number: self.read[partition].saturating_sub(1),
+                        message: String::new(),
+                    }),
+                );
+            }
             parts.chain.on_batch(rows, &mut parts.context)?;
+            if parts.poison.is_careful {
+                parts.poison.at(&parts.place, None);
+            }
         }
         if let Some(time) = self.watermark.take() {
             parts.chain.on_watermark(Watermark::At(time), &mut parts.context)?;
@@ -176,6 +194,10 @@ impl<S: Source> SourceInstance<S> {
 
     /// Reads from the partition whose turn it is.
     fn read(&mut self, partition: usize) -> Result<Poll> {
+        let (room, is_poison) = self.room(partition);
+        if is_poison {
+            self.send()?;
+        }
         let clock = Arc::clone(&self.parts.context.clock);
         self.parts.context.partition = partition;
         let Some(reader) = &mut self.readers[partition] else { return Ok(Poll::Finished) };
@@ -185,14 +207,47 @@ impl<S: Source> SourceInstance<S> {
             rejected: &mut self.refused,
             watermark: &mut self.watermark,
             clock: &*clock,
-            room: self.parts.limits.rows_max,
+            room,
         };
         let polled = reader.poll(&mut output).map_err(|error| error.at(&self.parts.name))?;
         self.read[partition] += (self.rows.rows() + self.refused.rows() - before) as u64;
         if before == 0 {
             self.since_ms = clock.monotonic_ms();
         }
+        if is_poison {
+            self.refuse_poison(partition)?;
+        }
         Ok(polled)
+    }
+
+    /// How many records of a partition may be read now, and whether the next one is poison.
+    fn room(&self, partition: usize) -> (usize, bool) {
+        let parts = &self.parts;
+        let most = if parts.poison.is_careful { 1 } else { parts.limits.rows_max };
+        let number = self.read[partition];
+        match parts.poison.next(&parts.name, &parts.context.partition_names[partition], number) {
+            Some(poison) if poison == number => (1, true),
+            Some(poison) => (most.min((poison - number) as usize), false),
+            None => (most, false),
+        }
+    }
+
+    /// The record just read is poison: it goes to the rejected stream, and a replay is told.
+    fn refuse_poison(&mut self, partition: usize) -> Result<()> {
+        let parts = &mut self.parts;
+        let (Some(rows), number) = (self.rows.finish(), self.read[partition].saturating_sub(1)) else {
+            return Ok(());
+        };
+        let text = rows.get(0).map_or(String::new(), |row| Value::of::<S::Record>(row).to_string());
+        let name = &parts.context.partition_names[partition];
+        self.refused.push(parts.poison.reject(&parts.name, name, number, &text).view())?;
+        let decision = PoisonRecord {
+            source: parts.name.clone(),
+            partition: name.clone(),
+            number,
+            message: parts.poison.message(&parts.name, name, number),
+        };
+        parts.context.journal.record(EntryKind::Decision, &parts.name, &decision)
     }
 
     /// Asks partitions in turn until one gives something or all had nothing.
@@ -215,7 +270,9 @@ impl<S: Source> SourceInstance<S> {
                 self.parts.context.partitions[partition] = PartitionStatus::Active;
                 let now = self.parts.context.clock.monotonic_ms();
                 let old = now.saturating_sub(self.since_ms) >= self.parts.age_max_ms;
-                if self.rows.is_full() || self.refused.is_full() || old || self.watermark.is_some() {
+                let is_careful = self.parts.poison.is_careful;
+                let is_full = self.rows.is_full() || self.refused.is_full();
+                if is_full || is_careful || old || self.watermark.is_some() {
                     self.send()?;
                     self.turn.rotate_left(1);
                 }

@@ -135,6 +135,8 @@ fn instance<S: Source>(
         limits: wiring.config().batch,
         age_max_ms: wiring.config().batch_age_max_ms,
         meter: wiring.meter(),
+        place: format!("{name}[{}]", wiring.subtask().index),
+        poison: wiring.poison(),
         is_recorded: wiring.config().record_input && !source.is_replayable(),
         frame: wiring.frame(),
     };

@@ -16,7 +16,7 @@ use crate::operator::output::OnCommit;
 use crate::operator::{Context, Next};
 use crate::sink::{OutputMode, SinkParallelism, Subtask};
 use crate::source::Boundedness;
-use crate::stage::{Frame, OperatorInstance, Outlet, Output, Reopen, StageInstance, Tape};
+use crate::stage::{Frame, OperatorInstance, Outlet, Output, Poison, Reopen, StageInstance, Tape};
 use crate::state::{Follower, StateBackend, StateCodec};
 use crate::telemetry::Meter;
 use crate::time::Clock;
@@ -55,6 +55,8 @@ pub(crate) trait Wiring {
     fn state(&mut self) -> StatePlace;
     /// What an earlier run left of the node being made; `None` when there was none.
     fn restored(&self) -> Option<Arc<Restored>>;
+    /// What the run knows of records at which a closure panics.
+    fn poison(&self) -> Arc<Poison>;
     /// What stands in for sources and sinks, if this is a replay.
     fn tape(&self) -> Option<Arc<Tape>>;
     /// The journal of the instance being made.

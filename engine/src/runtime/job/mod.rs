@@ -102,6 +102,7 @@ pub(super) fn kind_of(kind: EntryKind) -> RecordKind {
         EntryKind::Staged => RecordKind::Staged,
         EntryKind::Counts => RecordKind::Counts,
         EntryKind::Input => RecordKind::Input,
+        EntryKind::Decision => RecordKind::Decision,
     }
 }
 
@@ -113,6 +114,7 @@ pub(super) fn entry_kind(kind: RecordKind) -> Option<EntryKind> {
         RecordKind::Staged => EntryKind::Staged,
         RecordKind::Counts => EntryKind::Counts,
         RecordKind::Input => EntryKind::Input,
+        RecordKind::Decision => EntryKind::Decision,
         _ => return None,
     })
 }
@@ -326,7 +328,7 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
                 keep_staged(node, &record);
             }
             // Large, and in the store when the run begins, or of no use to it.
-            EntryKind::StateDelta | EntryKind::StoreChanges | EntryKind::Input => {}
+            EntryKind::StateDelta | EntryKind::StoreChanges | EntryKind::Input | EntryKind::Decision => {}
             _ => drop(node.entries.insert((kind, record.subtask), record.payload.to_vec())),
         }
         Ok(())
@@ -455,9 +457,11 @@ impl DurableLog {
         if self.full_at < u64::MAX {
             self.full_at = self.log.segment() + SNAPSHOT_SEGMENTS;
         }
-        let is_large =
-            |kind| matches!(kind, EntryKind::StateDelta | EntryKind::StoreChanges | EntryKind::Input);
-        let nodes = entries.iter().filter(|entry| !is_large(entry.kind)).map(|entry| NodeNote {
+        let is_kept = |kind| {
+            use EntryKind::{Decision, Input, StateDelta, StoreChanges};
+            !matches!(kind, StateDelta | StoreChanges | Input | Decision)
+        };
+        let nodes = entries.iter().filter(|entry| is_kept(entry.kind)).map(|entry| NodeNote {
             kind: kind_of(entry.kind),
             owner: entry.owner.clone(),
             subtask: entry.subtask,

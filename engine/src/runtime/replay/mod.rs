@@ -34,7 +34,7 @@ use crate::batch::Value;
 use crate::config::EngineConfig;
 use crate::epoch::{EntryKind, decode_record, encode_record};
 use crate::error::{Error, Result};
-use crate::stage::{EpochBoard, Positions, Tape};
+use crate::stage::{EpochBoard, Poison, Positions, Tape};
 use crate::time::{Clock, Epoch};
 use crate::topology::{NodeKind, Topology};
 
@@ -230,6 +230,8 @@ impl Run {
         }
         let tape = Arc::new(Tape::new(past.partitions()));
         beginning.tape = Some(Arc::clone(&tape));
+        let poison: Vec<_> = past.epochs.values().flat_map(|said| said.poison.iter().cloned()).collect();
+        beginning.poison = Arc::new(Poison::new(false, &poison));
         let clock = Arc::new(PastClock::default());
         let assembled = assemble(topology, &config, Arc::clone(&clock) as Arc<dyn Clock>, &beginning)?;
         let Assembled { slots, board, before, .. } = assembled;

@@ -249,6 +249,10 @@ fn base(
                  replayed is {first}",
                 from.unwrap_or_default()
             ),
+            None if !has_state => format!(
+                "the log in `{place}` has the last epoch only: a job without keyed state has no snapshots, and \
+                 keeps no more than it needs to go on"
+            ),
             None => format!(
                 "`{place}` has no snapshot that the log goes on behind: a replay needs one (--snapshot-ms, \
                  --snapshots), or the whole log"

@@ -6,7 +6,7 @@ use crate::batch::{hash_bytes, hash_combine, hash_u64};
 use crate::epoch::decode_record;
 use crate::error::{Error, Result};
 use crate::runtime::job::CommitNote;
-use crate::stage::{PartitionPosition, Positions};
+use crate::stage::{PartitionPosition, PoisonRecord, Positions};
 use crate::state::{Change, namespace_of, read_changes};
 use crate::telemetry::Counts;
 use crate::wal::RecordKind;
@@ -35,6 +35,8 @@ pub(super) struct Said {
     state: BTreeMap<String, Digest>,
     counts: BTreeMap<String, Counts>,
     operators: BTreeMap<(String, u32), u64>,
+    /// Records that were rejected because a closure had panicked at them.
+    pub(super) poison: Vec<PoisonRecord>,
 }
 
 impl Said {
@@ -75,6 +77,7 @@ impl Said {
                 let all = self.counts.entry(owner.to_owned()).or_default();
                 *all = *all + counts;
             }
+            RecordKind::Decision => self.poison.push(decode_record(owner, payload)?),
             RecordKind::Operator => {
                 self.operators.insert((owner.to_owned(), subtask), hash_bytes(payload));
             }
