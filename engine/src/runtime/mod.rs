@@ -37,6 +37,8 @@ pub use self::inspect::{
     TableReport, Verification,
 };
 pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
+#[doc(hidden)]
+pub use self::job::reread_manifest;
 pub use self::job::{create_savepoint, discard};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
 
