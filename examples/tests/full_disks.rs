@@ -84,8 +84,7 @@ fn write_input(folder: &Path) {
         for number in 0..30_000 {
             let (auction, price, date_time) = (draw(20_000), draw(1_000), number * 2 + draw(1_000));
             let rest = r#""bidder":1,"channel":"c","url":"u""#;
-            let bid =
-                format!(r#"{{"auction":{auction},"price":{price},"date_time":{date_time},{rest}}}"#);
+            let bid = format!(r#"{{"auction":{auction},"price":{price},"date_time":{date_time},{rest}}}"#);
             writeln!(lines, "{bid}").unwrap();
         }
         fs::write(folder.join(format!("part-{part}.json")), lines).unwrap();
@@ -149,7 +148,10 @@ fn climb(disk: &Path, job: &Job, place: &Path, steps_kib: &[u64]) {
         let said = text(&stopped.stderr);
         assert_eq!(stopped.status.code(), Some(1), "{free_kib} KiB are enough: {said}");
         assert!(said.contains("the disk of") && said.contains(place.to_str().unwrap()), "{said}");
-        assert!(said.contains("is full: free some space, or configure a directory on a larger disk"), "{said}");
+        assert!(
+            said.contains("is full: free some space, or configure a directory on a larger disk"),
+            "{said}"
+        );
         assert_eq!(said.lines().count(), 1, "{said}");
         let shown = job.shown();
         assert!(before.iter().all(|(path, rows)| shown.get(path) == Some(rows)), "rows were taken back");

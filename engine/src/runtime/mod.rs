@@ -36,9 +36,9 @@ pub use self::inspect::{
     EpochReport, Inspection, KindReport, PartitionReport, SinkReport, SnapshotReport, StateEntry, StateView,
     TableReport, Verification,
 };
-pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
 #[doc(hidden)]
 pub use self::job::reread_manifest;
+pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
 pub use self::job::{create_savepoint, discard};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
 

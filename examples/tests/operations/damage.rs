@@ -52,7 +52,8 @@ fn goes_back(job: &Job, epoch: &str) {
         said = job.say(&numbers);
     }
     assert_eq!(said.code, 0, "{}", said.err);
-    let parts = ["the state store could not be used", &format!("went back to the snapshot of epoch {epoch},")];
+    let parts =
+        ["the state store could not be used", &format!("went back to the snapshot of epoch {epoch},")];
     assert!(parts.iter().all(|part| said.err.contains(part)), "{}", said.err);
     check_end(job);
 }

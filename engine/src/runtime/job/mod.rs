@@ -28,9 +28,9 @@ use std::sync::Arc;
 use self::copies::{CopyOrder, CopyThread};
 pub(crate) use self::log_thread::{Durable, LogThread};
 pub(crate) use self::manifest::Manifest;
+use self::manifest::NodeNote;
 #[doc(hidden)]
 pub use self::manifest::reread_manifest;
-use self::manifest::NodeNote;
 use self::restore::Found;
 use self::savepoint::Seed;
 pub use self::savepoint::create_savepoint;
@@ -123,12 +123,18 @@ pub(super) fn job_id(topology: &Topology) -> JobId {
     JobId(u128::from(hash_bytes(topology.name().as_bytes())))
 }
 
-/// Refuses a log that another topology wrote, by name.
-fn of_another(topology: &Topology, storage: Arc<dyn Storage>) -> Result<()> {
-    let place = storage.place("");
-    // What cannot be looked at has been said by whoever opened it.
-    let Ok(log) = LogReader::open(storage) else { return Ok(()) };
-    check_owner(topology, &log, &place)
+/// Opens the log of a topology; that of another one is refused by name.
+fn open_log(
+    topology: &Topology,
+    storage: Arc<dyn Storage>,
+    limits: LogLimits,
+) -> Result<(EpochLog, Recovery)> {
+    EpochLog::open(Arc::clone(&storage), job_id(topology), limits).map_err(|error| {
+        let place = storage.place("");
+        // What cannot be looked at has its error already.
+        let log = LogReader::open(storage).ok();
+        log.and_then(|log| check_owner(topology, &log, &place).err()).unwrap_or(error)
+    })
 }
 
 /// Refuses a log that another topology wrote.
@@ -185,9 +191,7 @@ impl Job {
             note.schemas = schemas::go_on(topology, &seed.manifest.note.schemas)?;
         }
         limits.begin = seed.as_ref().map(Seed::begin);
-        let opened = EpochLog::open(Arc::clone(&storage), id, limits);
-        let (mut log, recovery) =
-            opened.map_err(|error| of_another(topology, storage).err().unwrap_or(error))?;
+        let (mut log, recovery) = open_log(topology, storage, limits)?;
         failpoint::pass("recover.log");
         let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
         let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
