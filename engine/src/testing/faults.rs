@@ -23,6 +23,8 @@ pub(super) enum Trouble {
     SyncLost,
     /// The log finds no space.
     Full,
+    /// One call finds no space, be it a sync, as where space is given out late.
+    FullOnce,
     /// One call of the state store fails.
     StoreError,
     /// The state store finds no space.
@@ -44,18 +46,21 @@ pub(super) struct Life {
 impl Life {
     /// A life that ends early, or the last one.
     pub(super) fn draw(state: &mut u64, is_last: bool) -> Self {
-        let trouble = match draw(state, 10) {
+        let trouble = match draw(state, 11) {
             _ if is_last => Trouble::None,
             0..2 => Trouble::None,
             2..4 => Trouble::Gone,
             4 => Trouble::OneError,
             5..7 => Trouble::SyncLost,
             7 => Trouble::Full,
-            8 => Trouble::StoreError,
+            8 => Trouble::FullOnce,
+            9 => Trouble::StoreError,
             _ => Trouble::StoreFull,
         };
+        // Time for the trouble to come.
+        let steps_min = if trouble == Trouble::None { 0 } else { 1 << 9 };
         Life {
-            steps_max: if is_last { u64::MAX } else { draw_span(state, 14) },
+            steps_max: if is_last { u64::MAX } else { steps_min + draw_span(state, 14) },
             trouble,
             stall_steps_max: if draw(state, 2) == 0 { draw_span(state, 9) } else { 0 },
             store_one_in: 1 + draw_span(state, 8),
@@ -70,6 +75,7 @@ impl Life {
             Trouble::Gone => fail(true, FaultKind::Broken),
             Trouble::OneError => fail(false, FaultKind::Broken),
             Trouble::SyncLost => fail(false, FaultKind::SyncLost),
+            Trouble::FullOnce => fail(false, FaultKind::Full),
             Trouble::Full => storage.limit_space(storage.used_bytes() + draw_span(state, 15)),
             Trouble::None | Trouble::StoreError | Trouble::StoreFull => {}
         }
@@ -86,7 +92,8 @@ impl Life {
 /// True when an error says what the simulated disks say.
 pub(super) fn names_its_cause(error: &Error) -> bool {
     let text = error.to_string();
-    text.contains("input/output error") || text.contains(" is full: free some space")
+    let causes = ["input/output error", "no space left on device", " is full: free some space"];
+    causes.iter().any(|cause| text.contains(cause))
 }
 
 #[derive(Debug)]
