@@ -51,8 +51,10 @@ pub(crate) fn open_segments(segments: &[Vec<u8>]) {
         let _ = recovery.read(Epoch(0), &mut |_| Ok(()));
         let next = Epoch(log.committed().0.saturating_add(1));
         let _ = log.commit(next, b"");
+        let generation = log.generation();
         drop(log);
-        EpochLog::open(Arc::new(storage), JOB, small()).map(|_| ()).unwrap();
+        let (again, _) = EpochLog::open(Arc::new(storage), JOB, small()).unwrap();
+        assert!(again.generation() > generation, "{} follows {generation}", again.generation());
     }
 }
 
