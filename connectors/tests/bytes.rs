@@ -1,10 +1,5 @@
 //! Arbitrary bytes as CSV and JSON lines: the bodies of the fuzz targets, on their corpus and changes of it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "helpers stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers stand outside of test functions")]
 
 #[path = "../../engine/fuzz/bodies/corpus.rs"]
 mod corpus;

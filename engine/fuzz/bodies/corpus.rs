@@ -1,4 +1,5 @@
 //! Tries a body of a fuzz target without a fuzzer: on its corpus, on changes of that, and on random bytes.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers stand outside of test functions")]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
