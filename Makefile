@@ -45,7 +45,7 @@ miri: ## check the unsafe code of batches (needs nightly Rust with the component
 fuzz: ## arbitrary bytes for all that reads bytes (SECONDS=50 each; needs nightly Rust and cargo install cargo-fuzz)
 	cd engine && for target in log state manifest csv json options; do \
 	  mkdir -p ../target/fuzz/corpus/$$target && CARGO_TARGET_DIR=../target/fuzz $(CARGO) +nightly fuzz run $$target \
-	    ../target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	    ../target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=60 -rss_limit_mb=2048 \
 	    -print_final_stats=1 || exit 1; done
 
 bench: setup ## compare with the hand-written limit and the peers (EVENTS=5000000 RUNS=3)

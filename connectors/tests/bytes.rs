@@ -13,10 +13,10 @@ use self::corpus::try_body;
 
 #[test]
 fn arbitrary_bytes_as_csv_are_records_or_rejected_however_they_are_read() {
-    try_body("csv", 1_000, csv_body::csv_bytes);
+    try_body("csv", 5_000, csv_body::csv_bytes);
 }
 
 #[test]
 fn arbitrary_bytes_as_json_lines_are_records_or_rejected_however_they_are_read() {
-    try_body("json", 1_000, json_body::json_bytes);
+    try_body("json", 5_000, json_body::json_bytes);
 }

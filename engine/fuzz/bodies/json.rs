@@ -26,20 +26,13 @@ pub(crate) struct Line {
 }
 
 pub(crate) fn json_bytes(bytes: &[u8]) {
-    let (_folder, path) = file("rows.jsonl", bytes);
-    let source = JsonLines::<Line>::new(&path);
-    let whole = read_by(&source, 1024);
-    let slow = read_by(&source, 1);
-    assert_eq!(whole.records, slow.records);
-    assert_eq!(whole.rejected, slow.rejected);
-    assert_eq!(whole.error, slow.error);
-    whole.records.iter().for_each(read_again);
     let lines = bytes.split(|byte| *byte == b'\n').map(std::str::from_utf8);
     let mut keys = JsonKeys::default();
     let mut alone = 0;
     for line in lines.clone().flatten() {
         let arena = Bump::new();
-        if decode_json_line::<Line>(line, &arena, &mut keys).is_ok() {
+        if let Ok(record) = decode_json_line::<Line>(line, &arena, &mut keys) {
+            read_again(&Line::from_view(record));
             let value = serde_json::from_str::<serde_json::Value>(line);
             // What is too large or too deep for the other one is JSON all the same, and so is half a character in
             // a text that is passed over.
@@ -53,9 +46,26 @@ pub(crate) fn json_bytes(bytes: &[u8]) {
             alone += 1;
         }
     }
-    if lines.clone().all(|line| line.is_ok()) && whole.error.is_none() {
-        assert_eq!(alone, whole.records.len(), "lines read alone are others than those of the file");
+    // A file takes a hundred times as long as its lines.
+    if bytes.len().is_multiple_of(8) {
+        let count = read_file(bytes);
+        if let (true, Some(count)) = (lines.clone().all(|line| line.is_ok()), count) {
+            assert_eq!(alone, count, "lines read alone are others than those of the file");
+        }
     }
+}
+
+/// How many records a file has, if it can be read to its end.
+fn read_file(bytes: &[u8]) -> Option<usize> {
+    let (_folder, path) = file("rows.jsonl", bytes);
+    let source = JsonLines::<Line>::new(&path);
+    let whole = read_by(&source, 1024);
+    let slow = read_by(&source, 1);
+    assert_eq!(whole.records, slow.records);
+    assert_eq!(whole.rejected, slow.rejected);
+    assert_eq!(whole.error, slow.error);
+    whole.records.iter().for_each(read_again);
+    whole.error.is_none().then_some(whole.records.len())
 }
 
 fn read_again(line: &Line) {
