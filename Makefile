@@ -6,12 +6,13 @@ EVENTS ?= 5000000
 RUNS ?= 3
 KILLS ?= 5000
 SEEDS ?= 20000
+SECONDS ?= 50
 
 # Cargo brings its own job server; flags meant for make would only confuse it and the C++ build below it.
 unexport MAKEFLAGS MFLAGS
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture mutants miri bench check examples
+.PHONY: help setup demo test torture mutants miri fuzz bench check examples
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +40,13 @@ mutants: setup ## give the engine one mistake after the other, and see that the 
 miri: ## check the unsafe code of batches (needs nightly Rust with the components miri and rust-src)
 	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-symbolic-alignment-check" CARGO_TARGET_DIR=target/miri \
 	  $(CARGO) +nightly miri test -p headwater --no-default-features --lib --test derive -- batch --skip records_come_out
+
+# What a run finds out is kept in target/fuzz; engine/fuzz/corpus is what `make test` tries, too.
+fuzz: ## arbitrary bytes for all that reads bytes (SECONDS=50 each; needs nightly Rust and cargo install cargo-fuzz)
+	cd engine && for target in log state manifest csv json options; do \
+	  mkdir -p ../target/fuzz/corpus/$$target && CARGO_TARGET_DIR=../target/fuzz $(CARGO) +nightly fuzz run $$target \
+	    ../target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=60 -rss_limit_mb=2048 \
+	    -print_final_stats=1 || exit 1; done
 
 bench: setup ## compare with the hand-written limit and the peers (EVENTS=5000000 RUNS=3)
 	scripts/bench $(EVENTS) $(RUNS)

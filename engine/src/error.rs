@@ -1,6 +1,7 @@
 //! What can go wrong, said so that the reader knows the place, the cause and the way out.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::batch::BatchError;
@@ -117,9 +118,13 @@ impl Error {
         Error::Failed(message.to_string())
     }
 
-    /// A system error on a file or directory.
+    /// A system error on a file or directory; [`DiskFull`](Self::DiskFull) when that is what the system says.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Error::Io { path: path.as_ref().to_owned(), source }
+        let path = path.as_ref().to_owned();
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path },
+            _ => Error::Io { path, source },
+        }
     }
 
     /// What is wrong with the state store, wherever that was found; `None` when the error is another one.

@@ -110,7 +110,8 @@ fn a_directory_of_another_job_is_refused() {
     let refused = |topology: Topology, config: EngineConfig| topology.run(config).unwrap_err().to_string();
 
     let error = refused(rows.topology("another", &numbers), config(&directory));
-    assert!(error.contains("job"), "{error}");
+    let names = error.contains("by the topology `job`") && error.contains("this program is `another`");
+    assert!(names && error.contains("name another directory"), "{error}");
 
     let mut groups = config(&directory);
     groups.key_groups = 64;

@@ -265,6 +265,6 @@ fn a_job_without_state_is_replayed_from_what_the_log_has() {
     if let Some(middle) = epochs.get(epochs.len() / 2) {
         let (some, _) =
             replayed(&topology(), directory.path(), Some(middle.epoch), Some(middle.epoch)).unwrap();
-        assert_eq!(some, [middle.clone()]);
+        assert!(some.len() == 1 && some[0] == *middle);
     }
 }

@@ -40,6 +40,8 @@ pub use self::inspect::{
     EpochReport, Inspection, KindReport, PartitionReport, SinkReport, SnapshotReport, StateEntry, StateView,
     TableReport, Verification,
 };
+#[doc(hidden)]
+pub use self::job::reread_manifest;
 pub(crate) use self::job::{Durable, Job, StateSchema, StoreHome, StoreThread, schemas_of, unreadable};
 pub use self::job::{create_savepoint, discard};
 pub use self::replay::{CapsuleReport, ReplaySummary, ReplayedEpoch, ReplayedRow, export_capsule, replay};

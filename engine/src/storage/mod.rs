@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use self::directory::DirectoryStorage;
 #[doc(hidden)]
-pub use self::memory::{CrashPolicy, Fault, FaultKind, MemoryStorage};
+pub use self::memory::{CrashPolicy, Failures, Fault, FaultKind, MemoryStorage};
 
 /// Files below one root. Paths are relative to it, with `/`; the root itself is `""`.
 pub trait Storage: Send + Sync + fmt::Debug {

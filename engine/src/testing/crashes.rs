@@ -1,16 +1,18 @@
-//! The simulation of a durable job on a machine that loses power: lives end in the middle of anything, the
-//! disk forgets what was not synced, and the next life recovers, perhaps with another parallelism.
+//! The simulation of a durable job on a machine with faults: lives end in the middle of anything, disks fail,
+//! fill up and answer late, what was not synced may be gone, and the next life recovers, perhaps with another
+//! parallelism.
 
 use std::sync::Arc;
 
 use super::clock::ManualClock;
+use super::faults::{FaultyStore, Life, names_its_cause};
 use super::simulation::{Run, Simulation, draw};
 use crate::batch::hash_u64;
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
-use crate::runtime::{Epochs, Job, StoreThread, assemble};
+use crate::runtime::{Epochs, Job, StoreHome, StoreThread, assemble};
 use crate::state::MemoryStore;
-use crate::storage::{CrashPolicy, Fault, FaultKind, MemoryStorage};
+use crate::storage::{CrashPolicy, MemoryStorage};
 use crate::topology::Topology;
 use crate::wal::LogLimits;
 
@@ -21,6 +23,8 @@ pub struct CrashReport {
     pub crashes: u64,
     /// Of these, before the instances ran.
     pub crashes_in_recovery: u64,
+    /// Lives after which the machine lost power, too; after the others what was written can still be read.
+    pub power_losses: u64,
     /// Lives that went on behind an epoch.
     pub resumed: u64,
     /// Steps of all lives.
@@ -29,6 +33,18 @@ pub struct CrashReport {
     pub epochs: u64,
     /// Epochs with which the state store was brought up to date.
     pub store_epochs: u64,
+    /// Lives in which the log found no space.
+    pub disks_full: u64,
+    /// Lives with an input/output error of the log.
+    pub io_errors: u64,
+    /// Syncs of the log that failed and dropped what they should have written.
+    pub syncs_lost: u64,
+    /// Lives with an error of the state store, one that found no space included.
+    pub store_errors: u64,
+    /// Epochs of which the log said late that it has them.
+    pub stalls: u64,
+    /// Lives that a fault ended with an error, which named its cause.
+    pub errors: u64,
 }
 
 /// Another sequence than the one that draws the steps.
@@ -46,7 +62,8 @@ impl Simulation {
     /// the seed. Sinks stand outside of the crash; see [`Ledger`](super::Ledger).
     ///
     /// # Errors
-    /// As [`run`](Simulation::run); also when a life fails that nothing was done to.
+    /// As [`run`](Simulation::run); also when a life fails that nothing was done to, or one that a fault ends
+    /// does not say why.
     pub fn run_with_crashes(
         &self,
         topology: &Topology,
@@ -65,14 +82,13 @@ impl Simulation {
             if world.report.resumed > 0 && draw(&mut world.state, 2) == 0 {
                 config.parallelism = 1 + draw(&mut world.state, 4) as usize;
             }
-            let may_crash = world.report.crashes < crashes_max;
             let finished = world
-                .live(self, topology, &config, &clock, may_crash)
+                .live(self, topology, &config, &clock, world.report.crashes >= crashes_max)
                 .map_err(|error| error.at(format!("seed {}, {:?}", self.seed, world.report)))?;
             if finished {
                 return Ok(world.report);
             }
-            world.lose_power();
+            world.end_life();
         }
     }
 }
@@ -85,40 +101,47 @@ impl World {
         topology: &Topology,
         config: &EngineConfig,
         clock: &ManualClock,
-        may_crash: bool,
+        is_last: bool,
     ) -> Result<bool> {
-        let steps_max = if may_crash { draw_span(&mut self.state, 14) } else { u64::MAX };
-        let breaks = may_crash && draw(&mut self.state, 2) == 0;
-        if breaks {
-            // From some call on the disk is gone; the life ends there.
-            let call = self.storage.calls() + draw_span(&mut self.state, 8);
-            self.storage.fail(Fault { call, forever: true, kind: FaultKind::Broken });
-        }
+        let life = Life::draw(&mut self.state, is_last);
+        life.arm(&self.storage, &mut self.state);
+        let store = life.store(self.store.clone(), &mut self.state);
+        let outcome = self.open_and_run(simulation, topology, config, clock, life, &store);
+        self.settle(outcome, &store)
+    }
+
+    /// Opens what the lives before have left, and goes on until the end or this life's end.
+    fn open_and_run(
+        &mut self,
+        simulation: &Simulation,
+        topology: &Topology,
+        config: &EngineConfig,
+        clock: &ManualClock,
+        life: Life,
+        store: &FaultyStore,
+    ) -> Result<bool> {
         let limits = LogLimits {
             segment_bytes: 1 << (9 + draw(&mut self.state, 6)),
             buffer_bytes: 1 << (6 + draw(&mut self.state, 8)),
             ..LogLimits::default()
         };
-        let store = StoreThread::inline(self.store.clone());
-        let opened = Job::open_in(topology, config, Arc::new(self.storage.clone()), limits, store, None);
-        let Job { beginning, log } = match opened {
-            Ok(job) => job,
-            Err(_) if breaks => {
-                self.report.crashes_in_recovery += 1;
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        };
-        self.report.resumed += u64::from(beginning.epoch.0 > 0);
+        let thread = StoreThread::inline(store.clone());
+        self.report.crashes_in_recovery += 1;
+        let Job { beginning, log } =
+            Job::open_in(topology, config, Arc::new(self.storage.clone()), limits, thread, None)?;
         let assembled = assemble(topology, config, Arc::new(clock.clone()), &beginning)?;
+        self.report.crashes_in_recovery -= 1;
+        self.report.resumed += u64::from(beginning.epoch.0 > 0);
         let home = beginning.store.clone();
         let epochs = Epochs::new(Arc::clone(&assembled.board), assembled.before, beginning.store);
         let seed = draw(&mut self.state, u64::MAX);
         let mut run = Run::new(assembled, epochs, Some(Box::new(log)), clock.clone(), seed);
-        let finished = self.run(simulation, &mut run, steps_max, breaks, home.as_deref());
+        run.stall(life.stall_steps_max);
+        let finished = self.run(simulation, &mut run, life, home.as_deref());
         let trace = run.trace();
         self.report.steps += trace.steps;
         self.report.epochs += trace.epochs;
+        self.report.stalls += run.stalls();
         if self.report.steps > simulation.steps_max {
             return Err(Error::failed(format!("not finished after {} steps", simulation.steps_max)));
         }
@@ -129,14 +152,13 @@ impl World {
         &mut self,
         simulation: &Simulation,
         run: &mut Run,
-        steps_max: u64,
-        breaks: bool,
-        store: Option<&crate::runtime::StoreHome>,
+        life: Life,
+        store: Option<&StoreHome>,
     ) -> Result<bool> {
         let mut asked = 0;
         while !run.is_finished() {
             let steps = run.trace().steps;
-            if steps >= steps_max {
+            if steps >= life.steps_max {
                 return Ok(false);
             }
             if self.report.steps + steps > simulation.steps_max {
@@ -147,29 +169,46 @@ impl World {
                 if draw(&mut self.state, 200) == 0 {
                     store.press();
                 }
+                if draw(&mut self.state, life.store_one_in) == 0 {
+                    store.work_off();
+                }
                 self.report.store_epochs += u64::from(store.asked_epoch() != asked);
                 asked = store.asked_epoch();
             }
-            match run.step() {
-                Ok(()) => {}
-                Err(_) if breaks => return Ok(false),
-                Err(error) => return Err(error),
-            }
+            run.step()?;
         }
         Ok(true)
     }
 
-    fn lose_power(&mut self) {
+    /// Counts what has happened. An error is in order when something was done to the life, and it says what.
+    fn settle(&mut self, outcome: Result<bool>, store: &FaultyStore) -> Result<bool> {
+        let (log, store) = (self.storage.failures(), store.failures());
+        self.report.disks_full += u64::from(log.full > 0);
+        self.report.io_errors += u64::from(log.broken > 0);
+        self.report.syncs_lost += log.syncs_lost;
+        self.report.store_errors += u64::from(store > 0);
+        let failures = log.full + log.broken + log.syncs_lost + store;
+        match outcome {
+            Err(error) if failures > 0 && names_its_cause(&error) => {
+                self.report.errors += 1;
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    /// The process is gone, and often the machine has lost power.
+    fn end_life(&mut self) {
         self.report.crashes += 1;
+        self.store = self.store.crash();
+        if draw(&mut self.state, 4) == 0 {
+            // What no sync has covered can be read, and is lost if the power goes later.
+            self.storage = self.storage.fork();
+            return;
+        }
+        self.report.power_losses += 1;
         let policies = CrashPolicy::ALL;
         let policy = policies[draw(&mut self.state, policies.len() as u64) as usize];
         self.storage = self.storage.crash(policy, draw(&mut self.state, u64::MAX));
-        self.store = self.store.crash();
     }
-}
-
-/// A number below a power of two that is drawn first, up to 2^`bits`: small ones are as likely as large ones.
-fn draw_span(state: &mut u64, bits: u64) -> u64 {
-    let span = 1 << draw(state, bits + 1);
-    draw(state, span)
 }

@@ -1,5 +1,6 @@
 //! `Simulation`: every interleaving that a seed can draw, on one thread, with a virtual clock.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::runtime::{Assembled, Beginning, Durable, Epochs, assemble};
 use crate::stage::Progress;
-use crate::time::Clock;
+use crate::time::{Clock, Epoch};
 use crate::topology::Topology;
 
 /// Runs a topology with a scheduler that draws from a seed which instance steps next, when an epoch starts
@@ -59,6 +60,11 @@ pub(super) struct Run {
     epochs: Epochs,
     /// Makes epochs durable.
     log: Option<Box<dyn Durable>>,
+    /// Epochs that are durable, and the step at which the log says so.
+    answers: VecDeque<(Epoch, u64)>,
+    /// Most steps by which it says so late.
+    stall_steps_max: u64,
+    stalls: u64,
     idle_streak: usize,
     trace: Trace,
 }
@@ -116,7 +122,30 @@ impl Run {
     ) -> Self {
         let live = (0..assembled.slots.len()).collect();
         let trace = Trace { steps: 0, epochs: 0, hash: 0 };
-        Run { live, assembled, epochs, log, clock, state, idle_streak: 0, trace }
+        let (answers, stall_steps_max, stalls, idle_streak) = (VecDeque::new(), 0, 0, 0);
+        Run {
+            assembled,
+            live,
+            clock,
+            state,
+            epochs,
+            log,
+            answers,
+            stall_steps_max,
+            stalls,
+            idle_streak,
+            trace,
+        }
+    }
+
+    /// Lets the log answer up to so many steps late.
+    pub(super) fn stall(&mut self, steps_max: u64) {
+        self.stall_steps_max = steps_max;
+    }
+
+    /// How often it did.
+    pub(super) fn stalls(&self) -> u64 {
+        self.stalls
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -181,10 +210,16 @@ impl Run {
             if let Some(log) = &mut self.log {
                 log.commit(complete)?;
             }
-            self.trace.epochs += 1;
-            self.epochs.commit(epoch);
+            let late = if self.stall_steps_max > 0 { self.draw(self.stall_steps_max + 1) } else { 0 };
+            self.stalls += u64::from(late > 0);
+            self.answers.push_back((epoch, self.trace.steps + late));
         } else if self.epochs.is_urgent() {
             self.epochs.start(self.clock.monotonic_ms());
+        }
+        // In their order: an answer that is late holds up those behind it.
+        while let Some((epoch, _)) = self.answers.pop_front_if(|(_, step)| *step <= self.trace.steps) {
+            self.trace.epochs += 1;
+            self.epochs.commit(epoch);
         }
         Ok(())
     }

@@ -16,6 +16,9 @@ pub(super) const ALIGN: usize = 16;
 /// Smallest record: a header, the subtask and its padding.
 pub(super) const RECORD_BYTES_MIN: usize = RECORD_HEADER_BYTES + ALIGN;
 
+/// No log comes to an epoch, record, segment or generation with a higher number: so there is always a next one.
+pub(super) const NUMBER_MAX: u64 = u64::MAX >> 2;
+
 const MAGIC: [u8; 8] = *b"HEADWLOG";
 const SUBTASK_BYTES: usize = 4;
 
@@ -162,7 +165,9 @@ impl SegmentHeader {
             first: Lsn(u64_at(bytes, 48)),
             adopted: u32_at(bytes, 56),
         };
-        if header.number == number { HeaderBytes::Valid(header) } else { HeaderBytes::Invalid }
+        let numbers = [header.number, header.generation, header.first.0];
+        let is_possible = header.number == number && numbers.iter().all(|number| *number <= NUMBER_MAX);
+        if is_possible { HeaderBytes::Valid(header) } else { HeaderBytes::Invalid }
     }
 }
 
@@ -217,6 +222,9 @@ impl RecordHeader {
     /// A reason: the checksum is right, and yet this version cannot have written it.
     pub(super) fn record<'a>(&self, bytes: &'a [u8]) -> Result<Record<'a>, &'static str> {
         let kind = RecordKind::of(self.kind).ok_or("a record of a kind that this version does not know")?;
+        if self.epoch.0 > NUMBER_MAX {
+            return Err("a record of an epoch that no run comes to");
+        }
         let body = &bytes[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + self.length];
         let (frame, payload) = body.split_at((SUBTASK_BYTES + self.owner_bytes).next_multiple_of(ALIGN));
         let owner = &frame[SUBTASK_BYTES..SUBTASK_BYTES + self.owner_bytes];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::format::{HeaderBytes, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, VERSION};
+use super::format::{HeaderBytes, NUMBER_MAX, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, VERSION};
 use super::segment::{Assembler, Halt, ScanEnd, Seen, SegmentReader, Why};
 use super::trouble::{explain, newer_version, other_job, segment_number, segment_path};
 use super::{JobId, LOG_DIRECTORY, Lsn, Record, tail};
@@ -221,7 +221,8 @@ impl Survey {
                 *at = record.epoch.max(*at);
             }
             RecordKind::Base => {
-                let base = Base::decode(record.payload).ok_or("a base record that cannot be read")?;
+                let base = Base::decode(record.payload).filter(|base| base.committed.0 <= NUMBER_MAX);
+                let base = base.ok_or("a base record that cannot be read")?;
                 segment.floor = base.floor;
                 if self.last.is_none() {
                     self.committed_before = self.committed_before.max(base.committed);

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::format::NUMBER_MAX;
 use super::{JobId, LOG_DIRECTORY};
 use crate::error::Error;
 use crate::storage::Storage;
@@ -18,7 +19,7 @@ pub(super) fn segment_name(number: u64) -> String {
 /// The number of a segment file by its name; nothing for other files.
 pub(super) fn segment_number(name: &str) -> Option<u64> {
     let number = name.strip_suffix(".log")?.parse().ok()?;
-    (segment_name(number) == name).then_some(number)
+    (number <= NUMBER_MAX && segment_name(number) == name).then_some(number)
 }
 
 pub(super) fn is_full(error: &io::Error) -> bool {
@@ -99,7 +100,9 @@ mod tests {
     #[test]
     fn only_segment_names_are_segment_numbers() {
         assert_eq!(segment_number(&segment_name(7)), Some(7));
-        for other in ["7.log", "lock", "0000000007.log.old", "+000000007.log", ".log"] {
+        for other in
+            ["7.log", "lock", "0000000007.log.old", "+000000007.log", ".log", "18446744073709551615.log"]
+        {
             assert_eq!(segment_number(other), None, "{other}");
         }
     }

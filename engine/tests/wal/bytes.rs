@@ -2,54 +2,16 @@
 
 use std::sync::Arc;
 
-use headwater::storage::MemoryStorage;
-use headwater::time::Epoch;
-use headwater::wal::{EpochLog, LogReader};
+use headwater::wal::EpochLog;
 use proptest::prelude::*;
 
-use super::model::{JOB, path, rows, segments, small, written};
+use super::body::{log_bytes, open_segments, reseal};
+use super::corpus::try_body;
+use super::model::{JOB, rows, segments, small, written};
 
-/// Opens a log that has these bytes as its only segment, in every way; the body of a fuzz target.
-pub(crate) fn fuzz_log_bytes(data: &[u8]) {
-    let storage = MemoryStorage::new();
-    storage.plant(&path(1), data);
-    let reader = LogReader::open(Arc::new(storage.clone()));
-    if let Ok(reader) = &reader {
-        let _ = (reader.end(), reader.committed());
-        reader
-            .records(&mut |place| {
-                assert!(place.record.payload.len() <= data.len());
-                Ok(())
-            })
-            .unwrap();
-    }
-    if let Ok((mut log, recovery)) = EpochLog::open(Arc::new(storage.clone()), JOB, small()) {
-        let _ = recovery.read(Epoch(0), &mut |_| Ok(()));
-        let next = Epoch(log.committed().0.saturating_add(1));
-        let _ = log.commit(next, b"");
-        drop(log);
-        EpochLog::open(Arc::new(storage), JOB, small()).map(|_| ()).unwrap();
-    }
-}
-
-/// Repairs the checksums along the records, so that what is behind them is reached.
-fn reseal(bytes: &mut [u8], segment: u64) {
-    let seed = crc32c::crc32c_append(crc32c::crc32c(&JOB.0.to_le_bytes()), &segment.to_le_bytes());
-    let Some((header, _)) = bytes.split_first_chunk_mut::<64>() else { return };
-    let crc = crc32c::crc32c(&header[..60]);
-    header[60..].copy_from_slice(&crc.to_le_bytes());
-    let mut at = 64;
-    while at + 32 <= bytes.len() {
-        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        let end = at.saturating_add(32).saturating_add(length.next_multiple_of(16));
-        if length == 0 || end > bytes.len() {
-            return;
-        }
-        let record = &mut bytes[at..end];
-        let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed, &record[..28]), &record[32..]);
-        record[28..32].copy_from_slice(&crc.to_le_bytes());
-        at = end;
-    }
+#[test]
+fn the_corpus_and_its_changes_do_no_harm() {
+    try_body("log", 3_000, log_bytes);
 }
 
 fn segment_bytes(number: usize) -> Vec<u8> {
@@ -63,7 +25,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_do_no_harm(data in prop::collection::vec(any::<u8>(), 0..600)) {
-        fuzz_log_bytes(&data);
+        open_segments(&[data]);
     }
 
     #[test]
@@ -79,12 +41,9 @@ proptest! {
             }
         }
         if resealed {
-            bytes[12..16].fill(0);
-            bytes[16..32].copy_from_slice(&JOB.0.to_le_bytes());
-            bytes[40..48].copy_from_slice(&1_u64.to_le_bytes());
             reseal(&mut bytes, 1);
         }
-        fuzz_log_bytes(&bytes);
+        open_segments(&[bytes]);
     }
 
     #[test]

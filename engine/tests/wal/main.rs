@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
 mod begin;
+#[path = "../../fuzz/bodies/log.rs"]
+mod body;
 mod bytes;
+#[path = "../../fuzz/bodies/corpus.rs"]
+mod corpus;
 mod crashes;
 mod damage;
 mod faults;

@@ -5,21 +5,12 @@ use std::sync::Arc;
 use headwater::error::{Error, Result};
 use headwater::storage::{MemoryStorage, Storage};
 use headwater::time::Epoch;
-use headwater::wal::{EpochLog, JobId, LogLimits, LogReader, RecordKind, Recovery};
+use headwater::wal::{EpochLog, LogLimits, LogReader, RecordKind, Recovery};
 
-pub(crate) const JOB: JobId = JobId(0xABCD_0123);
-
-/// Sizes so small that a few records rotate, split and flush.
-pub(crate) fn small() -> LogLimits {
-    LogLimits { segment_bytes: 900, record_bytes_max: 128, buffer_bytes: 256, ..LogLimits::default() }
-}
+pub(crate) use crate::body::{JOB, path, small};
 
 pub(crate) fn open(storage: &MemoryStorage, limits: &LogLimits) -> Result<(EpochLog, Recovery)> {
     EpochLog::open(Arc::new(storage.clone()), JOB, limits.clone())
-}
-
-pub(crate) fn path(number: u64) -> String {
-    format!("wal/{number:010}.log")
 }
 
 /// One thing that the owner of a log does.

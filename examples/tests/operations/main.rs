@@ -1,6 +1,7 @@
 //! The operations of a durable job, through the command line, against an independent count of its numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers stand outside of tests")]
 
+mod damage;
 mod replay;
 mod snapshots;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Job, Said, check_state};
 
 impl Job {
-    fn start_with_snapshots(&self, numbers: &str, fail_at: &str) -> Child {
+    pub(super) fn start_with_snapshots(&self, numbers: &str, fail_at: &str) -> Child {
         let flags = ["--rate", "40000", "--epoch-ms", "10", "--parallelism", "2", "--snapshot-ms", "50"];
         let numbers = ["--numbers", numbers, "--fail-at", fail_at];
         let mut command = self.command(&[&flags[..], &numbers].concat());
@@ -17,7 +17,7 @@ impl Job {
     }
 
     /// What `checkpoints list` says of this kind.
-    fn copies(&self, kind: &str) -> Vec<Value> {
+    pub(super) fn copies(&self, kind: &str) -> Vec<Value> {
         let lines = self.lines(&["checkpoints", "list"]);
         lines.into_iter().filter(|line| line["of"] == kind).collect()
     }

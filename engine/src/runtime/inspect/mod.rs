@@ -18,7 +18,7 @@ pub use self::epochs::{EpochReport, KindReport, PartitionReport, SinkReport};
 pub use self::snapshots::SnapshotReport;
 pub use self::state::{StateEntry, StateView, TableReport};
 pub use self::verify::Verification;
-use super::job::{CommitNote, job_id};
+use super::job::{CommitNote, check_owner};
 use crate::epoch::decode_record;
 use crate::error::{Error, Result};
 use crate::storage::{DirectoryStorage, Storage};
@@ -88,25 +88,14 @@ impl Inspection {
         let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(&directory));
         let exists = storage.exists(LOG_DIRECTORY).map_err(|error| Error::io(&directory, error))?;
         let log = if exists { Some(open_log(&storage)?) } else { None };
-        let Some((log, job)) = log.and_then(|log| log.job().map(|job| (log, job))) else {
+        let Some(log) = log.filter(|log| log.job().is_some()) else {
             return Err(Error::failed(format!(
                 "`{}` holds no job: name the directory that the run was given with --state",
                 directory.display()
             )));
         };
+        check_owner(topology, &log, &directory)?;
         let note = log.last_commit().map(|commit| decode_record::<CommitNote>("the job", &commit.payload));
-        if job != job_id(topology) {
-            let owner = match note {
-                Some(Ok(note)) => format!("the topology `{}`", note.topology),
-                _ => format!("job {job}"),
-            };
-            return Err(Error::failed(format!(
-                "`{}` was written by {owner}, and this program is `{}`: use the program that wrote it, or name \
-                 another directory",
-                directory.display(),
-                topology.name()
-            )));
-        }
         let nodes = topology.graph.nodes.iter();
         let nodes = nodes.map(|node| Shown { name: node.name.clone(), keeps: node.keeps.clone() }).collect();
         Ok(Inspection { directory, storage, log, note: note.transpose()?, nodes })

@@ -135,6 +135,15 @@ impl Manifest {
     }
 }
 
+/// Reads a manifest and gives its bytes again: for tests with arbitrary bytes.
+///
+/// # Errors
+/// They are no manifest.
+#[doc(hidden)]
+pub fn reread_manifest(bytes: &[u8]) -> Result<Vec<u8>> {
+    Manifest::decode(Path::new("arbitrary"), bytes)?.encode()
+}
+
 fn count(count: usize) -> Result<[u8; 4]> {
     let count = u32::try_from(count);
     Ok(count.map_err(|_| Error::failed("a snapshot cannot hold more than 4 GiB of output"))?.to_le_bytes())

@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 use self::copies::{CopyOrder, CopyThread};
 pub(crate) use self::log_thread::{Durable, LogThread};
+#[doc(hidden)]
+pub use self::manifest::reread_manifest;
 pub(crate) use self::manifest::{Manifest, NodeNote};
 use self::restore::Found;
 use self::savepoint::Seed;
@@ -50,7 +52,8 @@ use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
 use crate::wal::{
-    EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, Lsn, Record as LogRecord, RecordKind, Recovery,
+    EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, LogReader, Lsn, Record as LogRecord, RecordKind,
+    Recovery,
 };
 
 /// Segments of the log after which a snapshot is due whatever the time, so that the log may be cut off.
@@ -129,6 +132,39 @@ pub(super) fn job_id(topology: &Topology) -> JobId {
     JobId(u128::from(hash_bytes(topology.name().as_bytes())))
 }
 
+/// Opens the log of a topology; that of another one is refused by name.
+fn open_log(
+    topology: &Topology,
+    storage: Arc<dyn Storage>,
+    limits: LogLimits,
+) -> Result<(EpochLog, Recovery)> {
+    EpochLog::open(Arc::clone(&storage), job_id(topology), limits).map_err(|error| {
+        let place = storage.place("");
+        // What cannot be looked at has its error already.
+        let log = LogReader::open(storage).ok();
+        log.and_then(|log| check_owner(topology, &log, &place).err()).unwrap_or(error)
+    })
+}
+
+/// Refuses a log that another topology wrote.
+///
+/// # Errors
+/// It did.
+pub(crate) fn check_owner(topology: &Topology, log: &LogReader, place: &Path) -> Result<()> {
+    let Some(job) = log.job().filter(|job| *job != job_id(topology)) else { return Ok(()) };
+    let note = log.last_commit().map(|commit| decode_record::<CommitNote>("the job", &commit.payload));
+    let owner = match note {
+        Some(Ok(note)) => format!("the topology `{}`", note.topology),
+        _ => format!("job {job}"),
+    };
+    Err(Error::failed(format!(
+        "`{}` was written by {owner}, and this program is `{}`: use the program that wrote it, or name another \
+         directory",
+        place.display(),
+        topology.name()
+    )))
+}
+
 impl Job {
     /// Opens the job in `directory`, or begins one.
     ///
@@ -167,7 +203,7 @@ impl Job {
             note.schemas = schemas::go_on(topology, &seed.manifest.note.schemas)?;
         }
         limits.begin = seed.as_ref().map(Seed::begin);
-        let (mut log, recovery) = EpochLog::open(storage, id, limits)?;
+        let (mut log, recovery) = open_log(topology, storage, limits)?;
         failpoint::pass("recover.log");
         let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
         let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));

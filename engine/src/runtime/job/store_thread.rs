@@ -51,6 +51,8 @@ pub(crate) struct StoreHome {
     snapshot_interval_ms: AtomicU64,
     /// A snapshot of the next epoch for the store is to be made.
     is_wanted: AtomicBool,
+    /// What a driver without threads has not applied yet.
+    waiting: Mutex<Option<Work>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -76,6 +78,7 @@ impl StoreHome {
             snapshot_ms: AtomicU64::new(0),
             snapshot_interval_ms: AtomicU64::new(0),
             is_wanted: AtomicBool::new(false),
+            waiting: Mutex::new(None),
             failure: Mutex::new(None),
         })
     }
@@ -145,6 +148,25 @@ impl StoreHome {
         Box::new(Table { operator: operator.to_owned(), home: Arc::clone(self), opened: None })
     }
 
+    /// Does the work that waits, as the thread of a run does.
+    pub(crate) fn work_off(&self) {
+        let waiting = guard(&self.waiting).take();
+        if let Some((epoch, changes, order)) = waiting {
+            self.follow(epoch, &changes, order);
+        }
+    }
+
+    /// Applies an epoch; false when the store cannot go on.
+    fn follow(&self, epoch: Epoch, changes: &[TableChanges], order: Option<CopyOrder>) -> bool {
+        match self.apply(epoch, changes, order) {
+            Ok(()) => true,
+            Err(error) => {
+                *guard(&self.failure) = Some(error.to_string());
+                false
+            }
+        }
+    }
+
     fn apply(&self, epoch: Epoch, changes: &[TableChanges], order: Option<CopyOrder>) -> Result<()> {
         let store = self.made()?;
         failpoint::pass("store.apply");
@@ -210,7 +232,7 @@ pub(crate) struct StoreThread {
     home: Arc<StoreHome>,
     /// Deletes the store.
     clear: Box<dyn Fn() -> Result<()> + Send>,
-    /// `None`: applied at once, by whoever commits.
+    /// `None`: it waits until the driver has it done.
     work: Option<WorkSender<Work>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -294,8 +316,7 @@ impl StoreThread {
         let shared = Arc::clone(&home);
         let thread = std::thread::Builder::new().name("headwater-store".to_owned()).spawn(move || {
             while let Some((epoch, changes, order)) = receiver.next() {
-                if let Err(error) = shared.apply(epoch, &changes, order) {
-                    *guard(&shared.failure) = Some(error.to_string());
+                if !shared.follow(epoch, &changes, order) {
                     return;
                 }
             }
@@ -341,7 +362,10 @@ impl StoreThread {
         }
         match &self.work {
             Some(work) => work.try_send((epoch, changes, order)),
-            None => self.home.apply(epoch, &changes, order),
+            None => {
+                *guard(&self.home.waiting) = Some((epoch, changes, order));
+                Ok(())
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! 1. `disk`: what programs see, what a power loss leaves, and what lies between
 //! 2. `crash`: which of the unsynced operations a power loss keeps
-//! 3. `faults`: which call fails, and how
+//! 3. `faults`: which call fails, and how; and how many have
 
 mod crash;
 mod disk;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::crash::CrashPolicy;
 use self::disk::{Disk, FileId};
 use self::faults::Faults;
-pub use self::faults::{Fault, FaultKind};
+pub use self::faults::{Failures, Fault, FaultKind};
 use super::{Storage, StorageFile, StorageLock};
 
 #[derive(Debug, Default)]
@@ -63,6 +63,12 @@ impl MemoryStorage {
         self.lock().faults.calls()
     }
 
+    /// Calls that failed as a test asked for, so far.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        self.lock().faults.failures()
+    }
+
     /// Lets calls fail from now on; added to the faults that were asked for before.
     pub fn fail(&self, fault: Fault) {
         self.lock().faults.add(fault);
@@ -106,7 +112,7 @@ impl MemoryStorage {
     /// Counts a call and lets it fail if that is its fate.
     fn call(&self) -> io::Result<MutexGuard<'_, Inner>> {
         let mut inner = self.lock();
-        inner.faults.call()?;
+        inner.faults.call(false)?;
         Ok(inner)
     }
 
@@ -196,7 +202,7 @@ impl StorageFile for MemoryFile {
         let mut inner = self.storage.call()?;
         let fits = inner.space_for(self.file, offset, bytes.len() as u64);
         inner.disk.write(self.file, offset, &bytes[..fits as usize]);
-        if fits < bytes.len() as u64 { Err(faults::full()) } else { Ok(()) }
+        if fits < bytes.len() as u64 { Err(inner.faults.full()) } else { Ok(()) }
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
@@ -209,7 +215,7 @@ impl StorageFile for MemoryFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut inner = self.storage.lock();
-        match inner.faults.call() {
+        match inner.faults.call(true) {
             Ok(()) => inner.disk.file(self.file).sync(),
             Err(error) => {
                 // The pages count as clean from now on: nothing will write them again.
@@ -226,7 +232,7 @@ impl StorageFile for MemoryFile {
         let mut inner = self.storage.call()?;
         let old = inner.disk.file(self.file).bytes.len() as u64;
         if length > old && inner.space_for(self.file, old, length - old) < length - old {
-            return Err(faults::full());
+            return Err(inner.faults.full());
         }
         inner.disk.set_len(self.file, length);
         Ok(())
