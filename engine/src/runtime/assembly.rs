@@ -252,8 +252,8 @@ impl Wiring for Assembly<'_> {
     }
 
     fn journal(&self) -> Journal {
-        let store_epoch = self.beginning.store.as_ref().map(|store| Arc::clone(&store.asked));
-        Journal::new(self.beginning.is_durable, self.subtask, store_epoch.unwrap_or_default())
+        let marks = self.beginning.store.as_ref().map(|store| store.marks.clone());
+        Journal::new(self.beginning.is_durable, self.subtask, marks.unwrap_or_default())
     }
 
     fn on_commit(&mut self, on_commit: Arc<Mutex<dyn OnCommit>>) {
@@ -303,7 +303,10 @@ impl Wiring for Assembly<'_> {
                 share_bytes,
                 durable: Some(Follower {
                     owned: groups_of(index, self.config.key_groups, count),
-                    applied: Arc::clone(&store.applied),
+                    asked: Arc::clone(&store.marks.asked),
+                    applied: Arc::clone(&store.marks.applied),
+                    needed: Arc::clone(&store.marks.needed),
+                    held_bytes_max: self.state.held_bytes(),
                     is_pressed: Arc::clone(&store.is_pressed),
                 }),
             },

@@ -47,6 +47,9 @@ const SCAN_READAHEAD_BYTES: usize = 32 << 10;
 /// Keys of one look-up: each may hold a block of the cache until the look-up is done.
 const LOOKUP_KEYS: usize = 32;
 
+/// Bytes of one write of an epoch's changes: they are in memory a second time until it is done.
+const APPLY_BYTES: usize = 256 << 10;
+
 const BLOCK_BYTES: usize = 4 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
@@ -258,6 +261,11 @@ impl RocksStore {
             .map_err(|error| self.shared.explain("written", &error))
     }
 
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        let written = self.shared.database()?.write_opt(batch, &unlogged());
+        written.map_err(|error| self.shared.explain("written", &error))
+    }
+
     /// The store's directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -334,14 +342,18 @@ impl StateStore for RocksStore {
             let (_, family) = table.open()?;
             read_changes(bytes, &mut |change| {
                 put_change(&mut batch, &family, change);
+                // NOTE: cut short, this leaves changes of an epoch that the store does not claim; the log
+                // has them all, and what is applied twice is as if applied once.
+                if batch.size_in_bytes() >= APPLY_BYTES {
+                    self.write(std::mem::take(&mut batch))?;
+                }
                 Ok(())
             })?;
         }
         if let Some(Epoch(epoch)) = epoch {
             batch.put(APPLIED_KEY, epoch.to_le_bytes());
         }
-        let written = self.shared.database()?.write_opt(batch, &unlogged());
-        written.map_err(|error| self.shared.explain("written", &error))
+        self.write(batch)
     }
 
     fn flush(&self) -> Result<()> {

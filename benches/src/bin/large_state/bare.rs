@@ -112,6 +112,7 @@ pub(crate) fn run(part: &Part, directory: &Path) -> Result<()> {
     for index in 0..data.keys {
         bare.put(customer(data.key(index)), (1, u128::from(index), index))?;
     }
+    bare.write()?;
     super::job::wait_for_quiet(std::thread::sleep);
     let loaded = process_cpu_ns();
     let (mut found, mut read_only) = (0, loaded);

@@ -136,7 +136,9 @@ impl Bench {
     fn command(&self, part: &Part, run: &str, more: &[(&str, u64)]) -> std::io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(format!("--run={run}"));
-        let mut put = |name: &str, value: String| drop(command.arg(format!("--{name}={value}")));
+        let mut put = |name: &str, value: String| {
+            command.arg(format!("--{name}={value}"));
+        };
         put("keys", part.keys.to_string());
         put("records", part.records.to_string());
         put("budget-mib", part.budget_mib.to_string());

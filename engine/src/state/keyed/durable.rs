@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use super::super::{Changes, StateBackend, state_key, state_prefix};
 use super::KeyedState;
-use super::table::{DIRTY, HELD, STORED, Table, UNLOGGED};
+use super::table::{DIRTY, Entry, HELD, STORED, Table, UNLOGGED};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
 use crate::error::Result;
 use crate::failpoint;
@@ -21,8 +21,13 @@ use crate::failpoint;
 pub(crate) struct Follower {
     /// Key groups of the instance.
     pub(crate) owned: Range<KeyGroup>,
-    /// The epoch that the store is at.
+    /// The epoch for which changes are captured, and the epoch that the store is at.
+    pub(crate) asked: Arc<AtomicU64>,
     pub(crate) applied: Arc<AtomicU64>,
+    /// Sources read on when the store is at this epoch.
+    pub(crate) needed: Arc<AtomicU64>,
+    /// Most memory of what the store does not have.
+    pub(crate) held_bytes_max: usize,
     /// Set when there is no room left for what the store does not have.
     pub(crate) is_pressed: Arc<AtomicBool>,
 }
@@ -36,6 +41,8 @@ pub(super) struct Durable {
     unstored: Changes,
     /// The epoch for which changes were captured and that the store is not at yet.
     in_flight: Option<u64>,
+    /// The last epoch for which changes were captured.
+    captured: u64,
     /// State keys and namespaces that were deleted here and may still be in the store, and whether their
     /// delete was captured.
     gone_keys: HashSet<Vec<u8>>,
@@ -45,8 +52,11 @@ pub(super) struct Durable {
     going_namespaces: HashSet<i64>,
 }
 
-/// Part of the share that may be held for the store before it is asked to take some, as a divisor.
-const HELD_SHARE: usize = 3;
+/// Of what may be held for the store, the part with which it is asked to take some, as a divisor.
+const PRESSED_PART: usize = 2;
+
+/// What may be held at least: with less there would be an epoch for every batch.
+const HELD_BYTES_MIN: usize = 256 << 10;
 
 impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// Empty state that survives; `backend` only reads what epochs have brought to the store.
@@ -64,6 +74,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             unlogged: Changes::new(),
             unstored: Changes::new(),
             in_flight: None,
+            captured: 0,
             gone_keys: HashSet::new(),
             gone_namespaces: HashSet::new(),
             going_keys: HashSet::new(),
@@ -128,8 +139,6 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             });
         }
         outcome?;
-        // Looked at with every epoch, so that the store is asked before memory is short.
-        self.may_evict();
         Ok(changes.to_bytes())
     }
 
@@ -142,9 +151,11 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let mut filter_bytes = self.filter_bytes();
         let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
         durable.in_flight = Some(epoch);
+        durable.captured = epoch;
         durable.gone_keys.extend(durable.going_keys.drain());
         durable.gone_namespaces.extend(durable.going_namespaces.drain());
-        let mut changes = std::mem::take(&mut durable.unstored);
+        let mut bytes = std::mem::take(&mut durable.unstored).to_bytes();
+        let mut changes = Changes::new();
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for position in 0..self.tables.len() {
             let namespace = self.tables[position].namespace;
@@ -167,7 +178,10 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 self.add_cold(position, hash, &mut filter_bytes);
             }
         }
-        Ok(changes.to_bytes())
+        // Deletes come first; of the rest each concerns another key.
+        changes.sort();
+        bytes.append(&mut changes.to_bytes());
+        Ok(bytes)
     }
 
     /// Looks whether the store has taken what was captured for it: those entries may leave memory.
@@ -192,17 +206,36 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         }
     }
 
-    /// True when memory can be brought under the share; asks the store to take more when too much is held
-    /// for it.
-    pub(super) fn may_evict(&self) -> bool {
-        let Some(durable) = &self.durable else { return true };
-        let (entries, held) = self
-            .tables
-            .iter()
-            .fold((0, 0), |(entries, held), table| (entries + table.entries, held + table.held));
-        if self.memory_bytes() / entries.max(1) * held > self.share_bytes / HELD_SHARE {
-            durable.follower.is_pressed.store(true, SeqCst);
+    /// Entries in memory, and how many of them stay there for the store.
+    fn entries_and_held(&self) -> (usize, usize) {
+        let tables = self.tables.iter();
+        tables.fold((0, 0), |(entries, held), table| (entries + table.entries, held + table.held))
+    }
+
+    /// Asks the store to take more when much is held for it, and sources to wait when it is too much: nothing
+    /// else keeps memory bounded that the store cannot free yet.
+    pub(super) fn watch_held(&self) {
+        let Some(durable) = &self.durable else { return };
+        let (_, held) = self.entries_and_held();
+        let bytes = held * (size_of::<Entry<K, V>>() + self.value_heap_bytes);
+        let Follower { asked, needed, is_pressed, held_bytes_max, .. } = &durable.follower;
+        let bytes_max = (*held_bytes_max).max(HELD_BYTES_MIN);
+        if bytes * PRESSED_PART > bytes_max {
+            is_pressed.store(true, SeqCst);
         }
+        if bytes > bytes_max {
+            // What is held now goes with the epoch that is asked for, or has gone and the next one takes it.
+            let asked = asked.load(SeqCst);
+            needed.fetch_max(if durable.captured < asked { asked } else { asked + 1 }, SeqCst);
+        }
+    }
+
+    /// True when memory can be brought under the share.
+    pub(super) fn may_evict(&self) -> bool {
+        if self.durable.is_none() {
+            return true;
+        }
+        let (entries, held) = self.entries_and_held();
         // Below that, looking for what may leave costs more than what is found.
         (entries - held) * 4 > entries
     }

@@ -86,6 +86,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.sample_values();
         let whole_bytes_max = (self.share_bytes / WHOLE_PART).clamp(WHOLE_BYTES.0, WHOLE_BYTES.1);
         self.tables.iter_mut().for_each(|table| table.measure(whole_bytes_max));
+        self.watch_held();
         let expected = self.state_bytes() + self.growth_bytes();
         if self.backend.is_some() && expected > self.share_bytes && self.may_evict() {
             self.keep_to_share()?;
