@@ -67,9 +67,10 @@ pub struct EngineConfig {
     /// exchanges, channels, block cache and memtables. State beyond it goes to the disk.
     pub state_bytes_max: usize,
     /// Let a run bound how many arenas the allocator of glibc has (`M_ARENA_MAX`), for the whole process:
-    /// one for each instance of a stage and one for the rest, down to two where `state_bytes_max` is small. Without the bound, memory
-    /// that the state store has freed stays in arenas of many threads, beyond `state_bytes_max`. The first run
-    /// of a process decides. Nothing happens where `MALLOC_ARENA_MAX` is set or glibc is not the allocator.
+    /// one for each instance of a stage and one for the rest, down to two where `state_bytes_max` is small.
+    /// Without the bound, memory that the state store has freed stays in arenas of many threads, beyond
+    /// `state_bytes_max`. The first run of a process decides. Nothing happens where `MALLOC_ARENA_MAX` is set or
+    /// glibc is not the allocator.
     pub bound_arenas: bool,
     /// Most distinct keys that an instance combines before it sends them on, within its share of
     /// `state_bytes_max`.

@@ -85,8 +85,8 @@ impl Epochs {
         Some(Epoch(self.requested))
     }
 
-    /// True when there is no reason to wait for the interval: the input has ended, the run is to halt, or sources wait
-    /// for the store.
+    /// True when there is no reason to wait for the interval: the input has ended, the run is to halt, or
+    /// sources wait for the store.
     pub(crate) fn is_urgent(&self) -> bool {
         let is_awaited = || self.store.as_ref().is_some_and(|store| store.is_awaited());
         self.last.is_none()

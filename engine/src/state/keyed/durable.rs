@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use super::super::{Changes, StateBackend, state_key, state_prefix};
+use super::super::{Changes, StateBackend, encode_put, state_key, state_prefix};
 use super::KeyedState;
 use super::table::{DIRTY, Entry, HELD, STORED, Table, UNLOGGED};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
@@ -51,6 +51,9 @@ pub(super) struct Durable {
     going_keys: HashSet<Vec<u8>>,
     going_namespaces: HashSet<i64>,
 }
+
+/// Bytes of one piece of what goes to the log or the store: both copy piece by piece.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Of what may be held for the store, the part with which it is asked to take some, as a divisor.
 const PRESSED_PART: usize = 2;
@@ -115,13 +118,14 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         Ok(())
     }
 
-    /// How the state has changed since the last call, for the log; see [`Changes::to_bytes`].
+    /// How the state has changed since the last call, for the log, in order and in pieces; see
+    /// [`Changes::to_bytes`].
     ///
     /// # Errors
     /// A value is larger than 2 GiB.
-    pub(crate) fn take_delta(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn take_delta(&mut self) -> Result<Vec<Vec<u8>>> {
         let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
-        let mut changes = std::mem::take(&mut durable.unlogged);
+        let mut pieces = vec![std::mem::take(&mut durable.unlogged).to_bytes()];
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let mut outcome = Ok(());
         for table in &mut self.tables {
@@ -134,27 +138,29 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                     value.clear();
                     state_key::<K>(group_of(hash, groups), namespace, view, &mut key);
                     outcome = envelope.encode((view, entry.view()), &mut value);
-                    changes.put(&key, &value);
+                    encode_put(&key, &value, last_piece(&mut pieces, key.len() + value.len()));
                 }
             });
         }
         outcome?;
-        Ok(changes.to_bytes())
+        pieces.retain(|piece| !piece.is_empty());
+        Ok(pieces)
     }
 
-    /// How the state differs from what the store holds, to be applied with this epoch; see
-    /// [`Changes::to_bytes`].
+    /// How the state differs from what the store holds, to be applied with this epoch, in order and in pieces;
+    /// see [`Changes::to_bytes`].
     ///
     /// # Errors
     /// A value is larger than 2 GiB.
-    pub(crate) fn take_store_changes(&mut self, epoch: u64) -> Result<Vec<u8>> {
+    pub(crate) fn take_store_changes(&mut self, epoch: u64) -> Result<Vec<Vec<u8>>> {
         let mut filter_bytes = self.filter_bytes();
         let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
         durable.in_flight = Some(epoch);
         durable.captured = epoch;
         durable.gone_keys.extend(durable.going_keys.drain());
         durable.gone_namespaces.extend(durable.going_namespaces.drain());
-        let mut bytes = std::mem::take(&mut durable.unstored).to_bytes();
+        // Deletes come first; of the rest each concerns another key.
+        let mut pieces = vec![std::mem::take(&mut durable.unstored).to_bytes()];
         let mut changes = Changes::new();
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for position in 0..self.tables.len() {
@@ -168,6 +174,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 state_key::<K>(group_of(entry.hash, self.groups), namespace, view, &mut key);
                 self.envelope.encode((view, entry.value.view()), &mut value)?;
                 changes.put(&key, &value);
+                if changes.bytes() >= PIECE_BYTES {
+                    pieces.push(changes.take_sorted());
+                }
                 if !entry.has(STORED) {
                     added.push(entry.hash);
                 }
@@ -178,10 +187,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 self.add_cold(position, hash, &mut filter_bytes);
             }
         }
-        // Deletes come first; of the rest each concerns another key.
-        changes.sort();
-        bytes.append(&mut changes.to_bytes());
-        Ok(bytes)
+        pieces.push(changes.take_sorted());
+        pieces.retain(|piece| !piece.is_empty());
+        Ok(pieces)
     }
 
     /// Looks whether the store has taken what was captured for it: those entries may leave memory.
@@ -282,6 +290,15 @@ impl Durable {
     pub(super) fn has_gone(&self, state_key: &[u8]) -> bool {
         self.gone_keys.contains(state_key) || self.going_keys.contains(state_key)
     }
+}
+
+/// The piece into which so many bytes go.
+fn last_piece(pieces: &mut Vec<Vec<u8>>, bytes: usize) -> &mut Vec<u8> {
+    if pieces.last().is_none_or(|last| last.len() + bytes > PIECE_BYTES) {
+        pieces.push(Vec::new());
+    }
+    let last = pieces.len() - 1;
+    &mut pieces[last]
 }
 
 /// Key groups of which something was written.
