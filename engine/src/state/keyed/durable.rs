@@ -338,3 +338,87 @@ impl<K: Key, V> Table<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Change, MemoryBackend, read_changes};
+
+    const GROUPS: KeyGroup = 8;
+
+    fn state(bytes_max: usize) -> (KeyedState<u64, u64>, Follower) {
+        let follower = Follower {
+            owned: 0..GROUPS,
+            asked: Arc::default(),
+            applied: Arc::default(),
+            needed: Arc::default(),
+            is_pressed: Arc::default(),
+            held_bytes_max: bytes_max,
+        };
+        let backend = Some(Box::new(MemoryBackend::new("t")) as Box<dyn StateBackend>);
+        (KeyedState::durable(backend, 16 << 20, GROUPS, follower.clone()), follower)
+    }
+
+    fn add(state: &mut KeyedState<u64, u64>, keys: Range<u64>) {
+        keys.for_each(|key| *state.entry(0, u64::hash(key), key, || 0) += 1);
+        state.maintain().unwrap();
+    }
+
+    fn needed(follower: &Follower) -> u64 {
+        follower.needed.load(SeqCst)
+    }
+
+    #[test]
+    fn sources_wait_for_the_epoch_that_takes_what_is_held() {
+        let entries = HELD_BYTES_MIN as u64 / size_of::<Entry<u64, u64>>() as u64;
+        let (mut state, follower) = state(0);
+        add(&mut state, 0..entries / 3);
+        assert!(!follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
+        add(&mut state, 0..entries * 2 / 3);
+        assert!(follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
+        add(&mut state, 0..entries + 2);
+        assert_eq!(needed(&follower), 1, "the next epoch that is asked for");
+        // Asked for, and not captured yet: that epoch takes all.
+        follower.asked.store(7, SeqCst);
+        add(&mut state, 0..1);
+        assert_eq!(needed(&follower), 7);
+        // Captured: what changed since is for the next.
+        assert!(!state.take_store_changes(7).unwrap().is_empty());
+        add(&mut state, 0..1);
+        assert_eq!(needed(&follower), 8);
+        follower.asked.store(9, SeqCst);
+        follower.applied.store(7, SeqCst);
+        add(&mut state, 0..1);
+        assert_eq!((needed(&follower), state.entries_and_held().1), (8, 1), "nothing more is too much");
+    }
+
+    #[test]
+    fn pieces_say_in_order_what_changed() {
+        let (mut state, _) = state(64 << 20);
+        add(&mut state, 0..20_000);
+        assert_eq!(state.remove(0, u64::hash(3), 3), Some(1));
+        let read = |pieces: &[Vec<u8>]| {
+            let mut rows = std::collections::BTreeMap::new();
+            for piece in pieces {
+                assert!(!piece.is_empty() && piece.len() < 2 * PIECE_BYTES);
+                read_changes(piece, &mut |change| {
+                    match change {
+                        Change::Put { key, value } => {
+                            rows.insert(key.to_vec(), value.to_vec());
+                        }
+                        Change::Delete { key } => drop(rows.remove(key)),
+                        Change::DeletePrefix { .. } => rows.clear(),
+                    }
+                    Ok(())
+                })
+                .unwrap();
+            }
+            rows
+        };
+        let (delta, stored) = (state.take_delta().unwrap(), state.take_store_changes(1).unwrap());
+        assert!(delta.len() > 1 && stored.len() > 1);
+        assert_eq!(read(&delta).len(), 19_999);
+        assert_eq!(read(&delta), read(&stored));
+        assert!(state.take_delta().unwrap().is_empty());
+    }
+}
