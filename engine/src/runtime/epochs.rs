@@ -89,9 +89,7 @@ impl Epochs {
     /// sources wait for the store.
     pub(crate) fn is_urgent(&self) -> bool {
         let is_awaited = || self.store.as_ref().is_some_and(|store| store.is_awaited());
-        self.last.is_none()
-            && self.halt.is_none()
-            && (self.halting || self.board.all_ended() || is_awaited())
+        self.last.is_none() && self.halt.is_none() && (self.halting || self.board.all_ended() || is_awaited())
     }
 
     /// The next epoch that all instances have passed and that was not handed out yet.

@@ -132,12 +132,8 @@ const SEEN: u32 = u32::MAX;
 impl Checked {
     pub(crate) fn new(data: &Data) -> Self {
         let zeros = || (0..data.keys).map(|_| AtomicU32::new(0)).collect();
-        let checked = Checked {
-            counts: zeros(),
-            sums: zeros(),
-            rows: AtomicU64::new(0),
-            wrong: AtomicU64::new(0),
-        };
+        let checked =
+            Checked { counts: zeros(), sums: zeros(), rows: AtomicU64::new(0), wrong: AtomicU64::new(0) };
         for index in 0..data.len() {
             let key = data.key(index) as usize;
             checked.counts[key].fetch_add(1, Relaxed);

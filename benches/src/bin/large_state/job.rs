@@ -122,19 +122,25 @@ pub(crate) fn wait_for_quiet(wait: impl Fn(Duration)) {
     }
 }
 
-/// Loads all keys, then reads the other records; says what each took.
+/// Loads all keys, then reads the other records; says what each took. The first half of those warms up.
 pub(crate) fn run(part: &Part) -> Result<()> {
-    let measured = Measured::new(part, &[part.keys]);
+    let warm = part.keys + part.records / 2;
+    let measured = Measured::new(part, &[part.keys, warm]);
     let (base, before) = (resident_bytes(), process_cpu_ns());
     let running = measured.start()?;
     wait_for_records(&running, part.keys)?;
     wait_for_quiet(std::thread::sleep);
     let loaded = process_cpu_ns();
     measured.gates.open(part.keys);
+    wait_for_records(&running, warm)?;
+    wait_for_quiet(std::thread::sleep);
+    let warmed = process_cpu_ns();
+    measured.gates.open(warm);
     running.wait()?;
     let used = measured.seen.first_row_ns.load(Relaxed);
     say("load_us", (loaded - before) as f64 / 1e3 / part.keys as f64);
-    say("use_us", used.saturating_sub(loaded) as f64 / 1e3 / part.records as f64);
+    say("use_us", used.saturating_sub(warmed) as f64 / 1e3 / (part.records - part.records / 2) as f64);
+    say("warm_us", (warmed - loaded) as f64 / 1e3 / (part.records / 2) as f64);
     say("drain_us", (process_cpu_ns() - used) as f64 / 1e3 / part.keys as f64);
     say("base_bytes", base as f64);
     say("peak_bytes", resident_peak_bytes().saturating_sub(base) as f64);

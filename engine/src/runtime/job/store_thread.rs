@@ -54,9 +54,7 @@ pub(crate) struct StoreHome {
 
 impl fmt::Debug for StoreHome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreHome")
-            .field("marks", &self.marks)
-            .finish_non_exhaustive()
+        f.debug_struct("StoreHome").field("marks", &self.marks).finish_non_exhaustive()
     }
 }
 

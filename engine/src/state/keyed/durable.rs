@@ -55,8 +55,9 @@ pub(super) struct Durable {
 /// Bytes of one piece of what goes to the log or the store: both copy piece by piece.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Of what may be held for the store, the part with which it is asked to take some, as a divisor.
-const PRESSED_PART: usize = 2;
+/// Of what may be held for the store, the part with which it is asked to take some: what comes meanwhile has
+/// the rest, and the less often it takes all, the more changes of one key are one.
+const PRESSED_PART: (usize, usize) = (3, 4);
 
 /// What may be held at least: with less there would be an epoch for every batch.
 const HELD_BYTES_MIN: usize = 256 << 10;
@@ -228,7 +229,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let bytes = held * (size_of::<Entry<K, V>>() + self.value_heap_bytes);
         let Follower { asked, needed, is_pressed, held_bytes_max, .. } = &durable.follower;
         let bytes_max = (*held_bytes_max).max(HELD_BYTES_MIN);
-        if bytes * PRESSED_PART > bytes_max {
+        if bytes > bytes_max / PRESSED_PART.1 * PRESSED_PART.0 {
             is_pressed.store(true, SeqCst);
         }
         if bytes > bytes_max {
@@ -374,7 +375,7 @@ mod tests {
         let (mut state, follower) = state(0);
         add(&mut state, 0..entries / 3);
         assert!(!follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
-        add(&mut state, 0..entries * 2 / 3);
+        add(&mut state, 0..entries * 7 / 8);
         assert!(follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
         add(&mut state, 0..entries + 2);
         assert_eq!(needed(&follower), 1, "the next epoch that is asked for");

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use super::super::Changes;
 use super::super::layout::state_key;
 use super::KeyedState;
-use super::table::{DIRTY, Entry, Leaving, STORED, Table, USED, allocation_bytes, first_to_leave};
+use super::table::{DIRTY, Entry, Leaving, STORED, Table, allocation_bytes, first_to_leave};
 use crate::batch::{Key, KeyHash, Record, encode_one, group_of};
 use crate::error::Result;
 
@@ -190,7 +190,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 if (entries.len() - unused) * 2 <= entries.capacity() && entries.capacity() > 0 {
                     return self.shrink_without(other, piece, leaving, spill);
                 }
-                entries.iter_mut().for_each(|entry| entry.flags &= !USED);
+                entries.iter_mut().for_each(Entry::age);
                 Ok(())
             }
             _ => Ok(()),
@@ -269,7 +269,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                     self.let_go(position, &entry, spill)?;
                 }
                 _ => {
-                    entry.flags &= !USED;
+                    entry.age();
                     kept.insert_unique(entry.hash, entry, |entry| entry.hash);
                 }
             }
