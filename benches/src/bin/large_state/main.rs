@@ -237,8 +237,8 @@ impl Bench {
     }
 
     fn recovery(&self) -> std::io::Result<bool> {
-        println!("\n| keys | tail: records | epochs | MiB of the log | ms to the first record |");
-        println!("|---|---|---|---|---|");
+        println!("\n| keys | tail: records | epochs | MiB of the log | ms to the first record | CPU ms |");
+        println!("|---|---|---|---|---|---|");
         let mut right = true;
         for size in SIZES {
             let keys = self.part.keys / size;
@@ -255,7 +255,8 @@ impl Bench {
                 if leg > 0 {
                     let (tail, epochs) = (TAILS[leg - 1], said.get("tail_epochs"));
                     let mib = said.get("tail_bytes") / f64::from(1 << 20);
-                    println!("| {keys} | {tail} | {epochs} | {mib:.1} | {:.1} |", said.get("start_ms"));
+                    let (wall, cpu) = (said.get("start_ms"), said.get("start_cpu_ms"));
+                    println!("| {keys} | {tail} | {epochs} | {mib:.1} | {wall:.1} | {cpu:.0} |");
                 }
                 right &= leg < TAILS.len() || said.is_right();
             }

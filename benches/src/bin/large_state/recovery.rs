@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use benches::meter::process_cpu_ns;
 use headwater::prelude::*;
 use headwater::runtime::{Inspection, RunningTopology};
 use headwater::state::{RocksStore, StateStore};
@@ -45,10 +46,16 @@ pub(crate) fn leg(part: &Part, caught: Option<u64>, stop: Option<u64>) -> Result
         say("tail_epochs", epochs as f64);
         say("tail_bytes", bytes as f64);
     }
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), process_cpu_ns());
     let running = measured.start()?;
-    while !measured.gates.began.load(Relaxed) && !running.wait_for(Duration::from_micros(200)) {}
+    loop {
+        let is_over = running.wait_for(Duration::from_micros(200));
+        if is_over || measured.gates.began.load(Relaxed) {
+            break;
+        }
+    }
     say("start_ms", began.elapsed().as_secs_f64() * 1e3);
+    say("start_cpu_ms", (process_cpu_ns() - before) as f64 / 1e6);
     if let Some(caught) = caught {
         wait_for_records(&running, caught)?;
         wait_for_epochs(&running, 3);
