@@ -45,20 +45,35 @@ pub(crate) struct Entry {
 pub(crate) struct Journal {
     on: bool,
     subtask: u32,
-    /// The epoch with which the store is to be brought up to date.
-    store_epoch: Arc<AtomicU64>,
+    marks: StoreMarks,
     entries: Vec<Entry>,
+}
+
+/// How far the store of a durable job is, and how far it must be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreMarks {
+    /// The epoch with which keyed state is to say how it differs from the store.
+    pub(crate) asked: Arc<AtomicU64>,
+    /// The epoch that the store is at, in memory and on its disk.
+    pub(crate) applied: Arc<AtomicU64>,
+    /// Keyed state has no room for more until the store is at this epoch.
+    pub(crate) needed: Arc<AtomicU64>,
 }
 
 impl Journal {
     /// A journal of an instance; one that is not `on` keeps nothing.
-    pub(crate) fn new(on: bool, subtask: usize, store_epoch: Arc<AtomicU64>) -> Self {
-        Journal { on, subtask: subtask as u32, store_epoch, entries: Vec::new() }
+    pub(crate) fn new(on: bool, subtask: usize, marks: StoreMarks) -> Self {
+        Journal { on, subtask: subtask as u32, marks, entries: Vec::new() }
+    }
+
+    /// True when sources must read nothing more until the store has taken what keyed state holds for it.
+    pub(crate) fn is_store_behind(&self) -> bool {
+        self.on && self.marks.needed.load(SeqCst) > self.marks.applied.load(SeqCst)
     }
 
     /// True when keyed state must say with this epoch how it differs from what the store holds.
     pub(crate) fn is_for_store(&self, epoch: Epoch) -> bool {
-        self.on && self.store_epoch.load(SeqCst) == epoch.0
+        self.on && self.marks.asked.load(SeqCst) == epoch.0
     }
 
     /// False when nobody will read it, so that nothing need be encoded.

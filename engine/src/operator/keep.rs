@@ -33,13 +33,11 @@ pub(crate) fn keep_state<K: Key, V: Record + Clone>(
 ) -> Result<()> {
     let delta = state.take_delta()?;
     failpoint::pass("keep.delta");
-    if !delta.is_empty() {
-        context.journal.push(EntryKind::StateDelta, owner, delta);
-    }
+    delta.into_iter().for_each(|delta| context.journal.push(EntryKind::StateDelta, owner, delta));
     if context.journal.is_for_store(epoch) {
         let changes = state.take_store_changes(epoch.0)?;
         failpoint::pass("keep.store");
-        context.journal.push(EntryKind::StoreChanges, owner, changes);
+        changes.into_iter().for_each(|of| context.journal.push(EntryKind::StoreChanges, owner, of));
     }
     Ok(())
 }

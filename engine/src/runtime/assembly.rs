@@ -268,8 +268,8 @@ impl Wiring for Assembly<'_> {
     }
 
     fn journal(&self) -> Journal {
-        let store_epoch = self.beginning.store.as_ref().map(|store| Arc::clone(&store.asked));
-        Journal::new(self.beginning.is_durable, self.subtask, store_epoch.unwrap_or_default())
+        let marks = self.beginning.store.as_ref().map(|store| store.marks.clone());
+        Journal::new(self.beginning.is_durable, self.subtask, marks.unwrap_or_default())
     }
 
     fn on_commit(&mut self, on_commit: Arc<Mutex<dyn OnCommit>>) {
@@ -319,7 +319,15 @@ impl Wiring for Assembly<'_> {
                 share_bytes,
                 durable: Some(Follower {
                     owned: groups_of(index, self.config.key_groups, count),
-                    applied: Arc::clone(&store.applied),
+                    asked: Arc::clone(&store.marks.asked),
+                    applied: Arc::clone(&store.marks.applied),
+                    needed: Arc::clone(&store.marks.needed),
+                    // A replay has the epochs that there were: nobody may wait for another one.
+                    held_bytes_max: if self.beginning.tape.is_some() {
+                        usize::MAX
+                    } else {
+                        self.state.held_bytes()
+                    },
                     is_pressed: Arc::clone(&store.is_pressed),
                 }),
             },

@@ -16,6 +16,9 @@ use crate::stage::EpochBoard;
 use crate::telemetry;
 use crate::time::{Clock, Epoch};
 
+/// How often it is looked whether an epoch cannot wait for its time.
+const URGENT_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Starts epochs and notices when they are complete.
 pub(crate) struct Coordinator {
     pub(crate) sources: Vec<Addr<StageActor>>,
@@ -85,6 +88,8 @@ impl Actor for Coordinator {
         }
         self.board.listen(move || address.do_send(Advance));
         context.run_interval(self.interval, |coordinator, _| coordinator.start_epoch());
+        // Nobody says when sources begin to wait for the store, or the store can take more.
+        context.run_interval(URGENT_INTERVAL, |coordinator, _| coordinator.advance());
         self.advance();
     }
 }

@@ -87,9 +87,11 @@ impl Epochs {
         Some(Epoch(self.requested))
     }
 
-    /// True when there is no reason to wait for the interval: the input has ended, or the run is to halt.
+    /// True when there is no reason to wait for the interval: the input has ended, the run is to halt, or
+    /// sources wait for the store.
     pub(crate) fn is_urgent(&self) -> bool {
-        self.last.is_none() && self.halt.is_none() && (self.halting || self.board.all_ended())
+        let is_awaited = || self.store.as_ref().is_some_and(|store| store.is_awaited());
+        self.last.is_none() && self.halt.is_none() && (self.halting || self.board.all_ended() || is_awaited())
     }
 
     /// The next epoch that all instances have passed and that was not handed out yet, at the time by `clock`.

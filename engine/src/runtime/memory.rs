@@ -21,6 +21,10 @@ const UNSEEN_PART: usize = 16;
 const UNSEEN_PARTS_MAX: usize = 7;
 const UNSEEN_ARENA_BYTES: usize = 10 << 20;
 
+/// For what keyed state holds for the store, and for the bytes of the same on their way.
+const HELD_PART: usize = 24;
+const JOURNAL_PART: usize = 12;
+
 /// Least arenas: the main one, and one for all others.
 const ARENAS_MIN: usize = 2;
 
@@ -43,7 +47,14 @@ pub(super) fn hot_bytes(config: &EngineConfig) -> usize {
     let all = config.state_bytes_max;
     let unseen = all / UNSEEN_PART + arenas(config) * UNSEEN_ARENA_BYTES;
     let unseen = unseen.min(unseen_max(all));
-    all - all / STORE_PART - all / COMBINE_PART - all / CHANNEL_PART - unseen
+    let journal = if config.state_dir.is_some() { all / JOURNAL_PART } else { 0 };
+    all - all / STORE_PART - all / COMBINE_PART - all / CHANNEL_PART - unseen - journal
+}
+
+/// Memory of what all hot tables hold for the store of a durable job. What changed is there again as bytes for
+/// the log, for the store and in its write: a multiple of this, for which the tables leave room.
+pub(super) fn held_bytes(config: &EngineConfig) -> usize {
+    config.state_bytes_max / HELD_PART
 }
 
 fn unseen_max(all: usize) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::guard;
-use super::memory::{STORE_PART, combine_bytes, hot_bytes};
+use super::memory::{STORE_PART, combine_bytes, held_bytes, hot_bytes};
 use crate::config::EngineConfig;
 use crate::error::Result;
 use crate::state::{Changes, StateBackend};
@@ -12,6 +12,7 @@ use crate::state::{Changes, StateBackend};
 pub(crate) struct StateHome {
     share_bytes: usize,
     combine_bytes: usize,
+    held_bytes: usize,
     store: Arc<Mutex<Store>>,
 }
 
@@ -22,6 +23,7 @@ impl StateHome {
         StateHome {
             share_bytes: hot_bytes(config) / instances,
             combine_bytes: combine_bytes(config) / instances,
+            held_bytes: held_bytes(config) / instances,
             store: Arc::new(Mutex::new(Store::new(config))),
         }
     }
@@ -34,6 +36,11 @@ impl StateHome {
     /// Memory that one instance may use for its hot table.
     pub(crate) fn share_bytes(&self) -> usize {
         self.share_bytes
+    }
+
+    /// Memory that one instance of a durable job may hold for the store.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The table of one operator; `None` where there is no store to spill to.

@@ -442,6 +442,12 @@ impl<S: Source> StageInstance for SourceInstance<S> {
         if self.stopping {
             return self.end();
         }
+        if self.parts.context.journal.is_store_behind() {
+            // Rows that wait for company must not wait for the store, too.
+            self.send()?;
+            self.parts.frame.release()?;
+            return Ok(Progress::Idle { retry_ms: RETRY_MS.0 });
+        }
         self.poll()
     }
 

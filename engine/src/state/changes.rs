@@ -90,6 +90,14 @@ impl Changes {
         self.places.sort_unstable_by(|a, b| bytes[a.key()].cmp(&bytes[b.key()]));
     }
 
+    /// The bytes of the changes, [sorted](Self::sort); forgets them and keeps the memory.
+    pub(crate) fn take_sorted(&mut self) -> Vec<u8> {
+        self.sort();
+        let bytes = self.to_bytes();
+        self.clear();
+        bytes
+    }
+
     /// The changes in order.
     pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
         self.places.iter().map(|place| {
@@ -136,13 +144,24 @@ impl Changes {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes.len() + self.places.len() * HEADER_BYTES);
         for place in &self.places {
-            bytes.push(place.kind as u8);
-            bytes.extend_from_slice(&((place.key_end - place.start) as u32).to_le_bytes());
-            bytes.extend_from_slice(&((place.end - place.key_end) as u32).to_le_bytes());
-            bytes.extend_from_slice(&self.bytes[place.start..place.end]);
+            let (key, value) = (&self.bytes[place.key()], &self.bytes[place.key_end..place.end]);
+            encode(place.kind, key, value, &mut bytes);
         }
         bytes
     }
+}
+
+fn encode(kind: Kind, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.push(kind as u8);
+    out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+}
+
+/// Appends a put to the bytes of changes.
+pub(crate) fn encode_put(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    encode(Kind::Put, key, value, out);
 }
 
 /// Calls `visit` with each change in the bytes that [`Changes::to_bytes`] gave, in order.

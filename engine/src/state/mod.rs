@@ -28,6 +28,7 @@ mod store;
 use std::fmt;
 
 pub use self::budget::{MemoryBudget, Reservation};
+use self::changes::encode_put;
 pub use self::changes::{Change, Changes, read_changes};
 pub(crate) use self::codec::StateCodec;
 pub(crate) use self::directory::{damage_marker, mark_damaged};

@@ -47,6 +47,9 @@ const SCAN_READAHEAD_BYTES: usize = 32 << 10;
 /// Keys of one look-up: each may hold a block of the cache until the look-up is done.
 const LOOKUP_KEYS: usize = 32;
 
+/// Bytes of one write of an epoch's changes: they are in memory a second time until it is done.
+const APPLY_BYTES: usize = 256 << 10;
+
 const BLOCK_BYTES: usize = 4 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
@@ -258,6 +261,18 @@ impl RocksStore {
             .map_err(|error| self.shared.explain("written", &error))
     }
 
+    fn epoch(&self, key: &[u8]) -> Result<Epoch> {
+        let value = self.shared.database()?.get(key);
+        let value = value.map_err(|error| self.shared.explain("read", &error))?;
+        let epoch = value.as_deref().and_then(<[u8]>::first_chunk);
+        Ok(Epoch(epoch.map_or(0, |bytes| u64::from_le_bytes(*bytes))))
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        let written = self.shared.database()?.write_opt(batch, &unlogged());
+        written.map_err(|error| self.shared.explain("written", &error))
+    }
+
     /// The store's directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -313,35 +328,52 @@ impl Drop for Shared {
 /// Under which key of the default column family the applied epoch stands.
 const APPLIED_KEY: &[u8] = b"applied_epoch";
 
+/// The newest epoch of which there may be some changes.
+const TOUCHED_KEY: &[u8] = b"touched_epoch";
+
 impl StateStore for RocksStore {
     fn table(&self, operator: &str) -> Result<Box<dyn StateBackend>> {
         Ok(Box::new(self.backend(operator)?))
     }
 
     fn applied(&self) -> Result<Epoch> {
-        let value = self.shared.database()?.get(APPLIED_KEY);
-        let value = value.map_err(|error| self.shared.explain("read", &error))?;
-        let epoch = value.as_deref().and_then(<[u8]>::first_chunk);
-        Ok(Epoch(epoch.map_or(0, |bytes| u64::from_le_bytes(*bytes))))
+        self.epoch(APPLIED_KEY)
+    }
+
+    fn touched(&self) -> Result<Epoch> {
+        Ok(self.epoch(TOUCHED_KEY)?.max(self.applied()?))
+    }
+
+    fn touch(&self, Epoch(epoch): Epoch) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put(TOUCHED_KEY, epoch.to_le_bytes());
+        self.write(batch)
     }
 
     fn apply(&self, changes: &[TableChanges], epoch: Option<Epoch>) -> Result<()> {
         // Column families first: making one is no part of a write batch.
         let tables: Vec<_> =
             changes.iter().map(|(operator, _)| self.backend(operator)).collect::<Result<_>>()?;
-        let mut batch = WriteBatch::default();
+        let (mut batch, mut in_parts) = (WriteBatch::default(), false);
         for (table, (_, bytes)) in tables.iter().zip(changes) {
             let (_, family) = table.open()?;
             read_changes(bytes, &mut |change| {
                 put_change(&mut batch, &family, change);
+                // NOTE: cut short, this leaves changes of an epoch that the store does not claim; the log
+                // has them all, and what is applied twice is as if applied once.
+                if batch.size_in_bytes() >= APPLY_BYTES {
+                    if let Some(epoch) = epoch.filter(|_| !std::mem::replace(&mut in_parts, true)) {
+                        self.touch(epoch)?;
+                    }
+                    self.write(std::mem::take(&mut batch))?;
+                }
                 Ok(())
             })?;
         }
         if let Some(Epoch(epoch)) = epoch {
             batch.put(APPLIED_KEY, epoch.to_le_bytes());
         }
-        let written = self.shared.database()?.write_opt(batch, &unlogged());
-        written.map_err(|error| self.shared.explain("written", &error))
+        self.write(batch)
     }
 
     fn flush(&self) -> Result<()> {

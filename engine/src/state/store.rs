@@ -26,7 +26,24 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// The store cannot be read.
     fn applied(&self) -> Result<Epoch>;
 
-    /// Applies all changes or none, and with them the epoch that they lead to, if they lead to one.
+    /// The newest epoch of which the store may hold some changes.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn touched(&self) -> Result<Epoch> {
+        self.applied()
+    }
+
+    /// Says before the changes of an epoch are applied in several calls that some of them may be there.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn touch(&self, _epoch: Epoch) -> Result<()> {
+        Ok(())
+    }
+
+    /// Applies all changes in order, and behind them the epoch that they lead to, if they lead to one. Cut short,
+    /// it leaves some of them and the epoch of before: the log has them all, and they may be applied again.
     ///
     /// # Errors
     /// The store cannot be written, or the changes are damaged.

@@ -448,12 +448,12 @@ fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
         return Ok(());
     }
     let applied = if failpoint::bug("not-replayed") { last } else { applied };
-    let mut replay = store.replay();
+    let mut replay = store.replay(last);
     recovery.read(applied, &mut |record| match record.kind {
         RecordKind::StateDelta => replay.push(record.owner, record.payload),
         _ => Ok(()),
     })?;
-    replay.finish(last)
+    replay.finish()
 }
 
 impl DurableLog {

@@ -92,7 +92,7 @@ impl Found<'_> {
             return Ok(Some(if said.is_empty() { "it is damaged".to_owned() } else { said }));
         }
         if store.join("CURRENT").exists() {
-            if self.gives_up && self.store.applied().is_ok_and(|applied| applied > self.last) {
+            if self.gives_up && self.store.touched().is_ok_and(|touched| touched > self.last) {
                 return Ok(Some("it knows epochs that were given up".to_owned()));
             }
             return Ok(None);

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use super::copies::CopyOrder;
 use crate::channel::WorkSender;
 use crate::config::EngineConfig;
+use crate::epoch::StoreMarks;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::runtime::guard;
@@ -38,10 +39,7 @@ pub(crate) type Looked = (Arc<dyn StateStore>, Vec<String>);
 pub(crate) struct StoreHome {
     open: Open,
     opened: Mutex<Option<Arc<dyn StateStore>>>,
-    /// The epoch with which keyed state is to say how it differs from the store.
-    pub(crate) asked: Arc<AtomicU64>,
-    /// The epoch that the store is at, in memory and on its disk.
-    pub(crate) applied: Arc<AtomicU64>,
+    pub(crate) marks: StoreMarks,
     durable: AtomicU64,
     asked_ms: AtomicU64,
     /// Keyed state has no room left for what the store does not have.
@@ -58,10 +56,7 @@ pub(crate) struct StoreHome {
 
 impl fmt::Debug for StoreHome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreHome")
-            .field("asked", &self.asked)
-            .field("applied", &self.applied)
-            .finish_non_exhaustive()
+        f.debug_struct("StoreHome").field("marks", &self.marks).finish_non_exhaustive()
     }
 }
 
@@ -70,8 +65,7 @@ impl StoreHome {
         Arc::new(StoreHome {
             open,
             opened: Mutex::new(None),
-            asked: Arc::default(),
-            applied: Arc::default(),
+            marks: StoreMarks::default(),
             durable: AtomicU64::new(0),
             asked_ms: AtomicU64::new(0),
             is_pressed: Arc::default(),
@@ -103,12 +97,18 @@ impl StoreHome {
             self.snapshot_ms.store(now_ms, SeqCst);
             self.want_snapshot();
         }
-        let is_idle = self.asked.load(SeqCst) <= self.durable.load(SeqCst);
+        let is_idle = self.marks.asked.load(SeqCst) <= self.durable.load(SeqCst);
         let is_due = now_ms.saturating_sub(self.asked_ms.load(SeqCst)) >= INTERVAL_MS;
-        if is_idle && (is_due || self.is_pressed.swap(false, SeqCst)) {
+        if is_idle && (is_due || self.is_pressed.swap(false, SeqCst) || self.is_awaited()) {
             self.asked_ms.store(now_ms, SeqCst);
-            self.asked.store(epoch.0, SeqCst);
+            self.marks.asked.store(epoch.0, SeqCst);
         }
+    }
+
+    /// True when sources wait for the store, and an epoch for it could begin.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let asked = self.asked_epoch();
+        self.marks.needed.load(SeqCst) > asked && asked <= self.durable.load(SeqCst)
     }
 
     /// Asks for an epoch for the store as soon as one can be.
@@ -140,7 +140,7 @@ impl StoreHome {
 
     /// The last epoch for which keyed state was asked.
     pub(crate) fn asked_epoch(&self) -> u64 {
-        self.asked.load(SeqCst)
+        self.marks.asked.load(SeqCst)
     }
 
     /// The table of an operator, as of the epoch that the store is at.
@@ -172,7 +172,7 @@ impl StoreHome {
         failpoint::pass("store.apply");
         let said = if failpoint::bug("store-ahead") { Epoch(epoch.0 + 1) } else { epoch };
         store.apply(changes, Some(said))?;
-        self.applied.store(epoch.0, SeqCst);
+        self.marks.applied.store(epoch.0, SeqCst);
         failpoint::pass("store.applied");
         store.flush()?;
         self.durable.store(epoch.0, SeqCst);
@@ -339,15 +339,20 @@ impl StoreThread {
         self.home.store(false)?.map_or(Ok(Epoch(0)), |store| store.applied())
     }
 
+    /// The newest epoch of which the store may hold some changes.
+    pub(crate) fn touched(&self) -> Result<Epoch> {
+        self.home.store(false)?.map_or(Ok(Epoch(0)), |store| store.touched())
+    }
+
     /// This is the epoch that the store on disk is at.
     pub(crate) fn found(&self, applied: Epoch) {
-        self.home.applied.store(applied.0, SeqCst);
+        self.home.marks.applied.store(applied.0, SeqCst);
         self.home.durable.store(applied.0, SeqCst);
     }
 
-    /// Brings the store up to date from the log.
-    pub(crate) fn replay(&self) -> Replay<'_> {
-        Replay { home: &self.home, changes: Vec::new(), bytes: 0 }
+    /// Brings the store up to this epoch from the log.
+    pub(crate) fn replay(&self, last: Epoch) -> Replay<'_> {
+        Replay { home: &self.home, last, changes: Vec::new(), bytes: 0, touched: false }
     }
 
     /// An epoch is durable in the log. `changes` are those of all keyed state, if it was asked for them.
@@ -371,7 +376,7 @@ impl StoreThread {
 
     /// True when this epoch says how state differs from the store.
     pub(super) fn is_asked(&self, epoch: Epoch) -> bool {
-        self.home.asked.load(SeqCst) == epoch.0
+        self.home.marks.asked.load(SeqCst) == epoch.0
     }
 
     /// True when a snapshot is wanted; it is taken for made.
@@ -408,8 +413,12 @@ impl Drop for StoreThread {
 /// Changes on their way from the log to the store.
 pub(crate) struct Replay<'a> {
     home: &'a StoreHome,
+    /// The epoch that they lead to.
+    last: Epoch,
     changes: Vec<TableChanges>,
     bytes: usize,
+    /// The store knows that it may hold some of them.
+    touched: bool,
 }
 
 impl Replay<'_> {
@@ -421,19 +430,24 @@ impl Replay<'_> {
         self.bytes += changes.len();
         self.changes.push((operator.to_owned(), changes.to_vec()));
         if self.bytes >= REPLAY_BYTES {
-            self.home.made()?.apply(&self.changes, None)?;
+            let store = self.home.made()?;
+            if !std::mem::replace(&mut self.touched, true) {
+                store.touch(self.last)?;
+            }
+            store.apply(&self.changes, None)?;
             self.changes.clear();
             self.bytes = 0;
         }
         Ok(())
     }
 
-    /// Everything up to this epoch was added.
-    pub(crate) fn finish(self, epoch: Epoch) -> Result<()> {
+    /// Everything was added.
+    pub(crate) fn finish(self) -> Result<()> {
+        let epoch = self.last;
         let Some(store) = self.home.store(!self.changes.is_empty())? else { return Ok(()) };
         store.apply(&self.changes, Some(epoch))?;
         failpoint::pass("recover.store.applied");
-        self.home.applied.store(epoch.0, SeqCst);
+        self.home.marks.applied.store(epoch.0, SeqCst);
         // Or a job that never runs long enough to ask its store would keep its whole log, and read it again
         // at every start.
         store.flush()?;

@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use super::super::{Changes, StateBackend, state_key, state_prefix};
+use super::super::{Changes, StateBackend, encode_put, state_key, state_prefix};
 use super::KeyedState;
-use super::table::{DIRTY, HELD, STORED, Table, UNLOGGED};
+use super::table::{DIRTY, Entry, HELD, STORED, Table, UNLOGGED};
 use crate::batch::{Key, KeyGroup, KeyHash, Record, group_of};
 use crate::error::Result;
 use crate::failpoint;
@@ -21,8 +21,13 @@ use crate::failpoint;
 pub(crate) struct Follower {
     /// Key groups of the instance.
     pub(crate) owned: Range<KeyGroup>,
-    /// The epoch that the store is at.
+    /// The epoch for which changes are captured, and the epoch that the store is at.
+    pub(crate) asked: Arc<AtomicU64>,
     pub(crate) applied: Arc<AtomicU64>,
+    /// Sources read on when the store is at this epoch.
+    pub(crate) needed: Arc<AtomicU64>,
+    /// Most memory of what the store does not have.
+    pub(crate) held_bytes_max: usize,
     /// Set when there is no room left for what the store does not have.
     pub(crate) is_pressed: Arc<AtomicBool>,
 }
@@ -36,6 +41,8 @@ pub(super) struct Durable {
     unstored: Changes,
     /// The epoch for which changes were captured and that the store is not at yet.
     in_flight: Option<u64>,
+    /// The last epoch for which changes were captured.
+    captured: u64,
     /// State keys and namespaces that were deleted here and may still be in the store, and whether their
     /// delete was captured.
     gone_keys: HashSet<Vec<u8>>,
@@ -45,8 +52,15 @@ pub(super) struct Durable {
     going_namespaces: HashSet<i64>,
 }
 
-/// Part of the share that may be held for the store before it is asked to take some, as a divisor.
-const HELD_SHARE: usize = 3;
+/// Bytes of one piece of what goes to the log or the store: both copy piece by piece.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Of what may be held for the store, the part with which it is asked to take some: what comes meanwhile has
+/// the rest, and the less often it takes all, the more changes of one key are one.
+const PRESSED_PART: (usize, usize) = (3, 4);
+
+/// What may be held at least: with less there would be an epoch for every batch.
+const HELD_BYTES_MIN: usize = 256 << 10;
 
 impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// Empty state that survives; `backend` only reads what epochs have brought to the store.
@@ -64,6 +78,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             unlogged: Changes::new(),
             unstored: Changes::new(),
             in_flight: None,
+            captured: 0,
             gone_keys: HashSet::new(),
             gone_namespaces: HashSet::new(),
             going_keys: HashSet::new(),
@@ -104,13 +119,14 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         Ok(())
     }
 
-    /// How the state has changed since the last call, for the log; see [`Changes::to_bytes`].
+    /// How the state has changed since the last call, for the log, in order and in pieces; see
+    /// [`Changes::to_bytes`].
     ///
     /// # Errors
     /// A value is larger than 2 GiB.
-    pub(crate) fn take_delta(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn take_delta(&mut self) -> Result<Vec<Vec<u8>>> {
         let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
-        let mut changes = std::mem::take(&mut durable.unlogged);
+        let mut pieces = vec![std::mem::take(&mut durable.unlogged).to_bytes()];
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let mut outcome = Ok(());
         for table in &mut self.tables {
@@ -123,28 +139,30 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                     value.clear();
                     state_key::<K>(group_of(hash, groups), namespace, view, &mut key);
                     outcome = envelope.encode((view, entry.view()), &mut value);
-                    changes.put(&key, &value);
+                    encode_put(&key, &value, last_piece(&mut pieces, key.len() + value.len()));
                 }
             });
         }
         outcome?;
-        // Looked at with every epoch, so that the store is asked before memory is short.
-        self.may_evict();
-        Ok(changes.to_bytes())
+        pieces.retain(|piece| !piece.is_empty());
+        Ok(pieces)
     }
 
-    /// How the state differs from what the store holds, to be applied with this epoch; see
-    /// [`Changes::to_bytes`].
+    /// How the state differs from what the store holds, to be applied with this epoch, in order and in pieces;
+    /// see [`Changes::to_bytes`].
     ///
     /// # Errors
     /// A value is larger than 2 GiB.
-    pub(crate) fn take_store_changes(&mut self, epoch: u64) -> Result<Vec<u8>> {
+    pub(crate) fn take_store_changes(&mut self, epoch: u64) -> Result<Vec<Vec<u8>>> {
         let mut filter_bytes = self.filter_bytes();
         let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
         durable.in_flight = Some(epoch);
+        durable.captured = epoch;
         durable.gone_keys.extend(durable.going_keys.drain());
         durable.gone_namespaces.extend(durable.going_namespaces.drain());
-        let mut changes = std::mem::take(&mut durable.unstored);
+        // Deletes come first; of the rest each concerns another key.
+        let mut pieces = vec![std::mem::take(&mut durable.unstored).to_bytes()];
+        let mut changes = Changes::new();
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for position in 0..self.tables.len() {
             let namespace = self.tables[position].namespace;
@@ -157,6 +175,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 state_key::<K>(group_of(entry.hash, self.groups), namespace, view, &mut key);
                 self.envelope.encode((view, entry.value.view()), &mut value)?;
                 changes.put(&key, &value);
+                if changes.bytes() >= PIECE_BYTES {
+                    pieces.push(changes.take_sorted());
+                }
                 if !entry.has(STORED) {
                     added.push(entry.hash);
                 }
@@ -167,7 +188,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 self.add_cold(position, hash, &mut filter_bytes);
             }
         }
-        Ok(changes.to_bytes())
+        pieces.push(changes.take_sorted());
+        pieces.retain(|piece| !piece.is_empty());
+        Ok(pieces)
     }
 
     /// Looks whether the store has taken what was captured for it: those entries may leave memory.
@@ -192,17 +215,36 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         }
     }
 
-    /// True when memory can be brought under the share; asks the store to take more when too much is held
-    /// for it.
-    pub(super) fn may_evict(&self) -> bool {
-        let Some(durable) = &self.durable else { return true };
-        let (entries, held) = self
-            .tables
-            .iter()
-            .fold((0, 0), |(entries, held), table| (entries + table.entries, held + table.held));
-        if self.memory_bytes() / entries.max(1) * held > self.share_bytes / HELD_SHARE {
-            durable.follower.is_pressed.store(true, SeqCst);
+    /// Entries in memory, and how many of them stay there for the store.
+    fn entries_and_held(&self) -> (usize, usize) {
+        let tables = self.tables.iter();
+        tables.fold((0, 0), |(entries, held), table| (entries + table.entries, held + table.held))
+    }
+
+    /// Asks the store to take more when much is held for it, and sources to wait when it is too much: nothing
+    /// else keeps memory bounded that the store cannot free yet.
+    pub(super) fn watch_held(&self) {
+        let Some(durable) = &self.durable else { return };
+        let (_, held) = self.entries_and_held();
+        let bytes = held * (size_of::<Entry<K, V>>() + self.value_heap_bytes);
+        let Follower { asked, needed, is_pressed, held_bytes_max, .. } = &durable.follower;
+        let bytes_max = (*held_bytes_max).max(HELD_BYTES_MIN);
+        if bytes > bytes_max / PRESSED_PART.1 * PRESSED_PART.0 {
+            is_pressed.store(true, SeqCst);
         }
+        if bytes > bytes_max {
+            // What is held now goes with the epoch that is asked for, or has gone and the next one takes it.
+            let asked = asked.load(SeqCst);
+            needed.fetch_max(if durable.captured < asked { asked } else { asked + 1 }, SeqCst);
+        }
+    }
+
+    /// True when memory can be brought under the share.
+    pub(super) fn may_evict(&self) -> bool {
+        if self.durable.is_none() {
+            return true;
+        }
+        let (entries, held) = self.entries_and_held();
         // Below that, looking for what may leave costs more than what is found.
         (entries - held) * 4 > entries
     }
@@ -251,6 +293,15 @@ impl Durable {
     }
 }
 
+/// The piece into which so many bytes go.
+fn last_piece(pieces: &mut Vec<Vec<u8>>, bytes: usize) -> &mut Vec<u8> {
+    if pieces.last().is_none_or(|last| last.len() + bytes > PIECE_BYTES) {
+        pieces.push(Vec::new());
+    }
+    let last = pieces.len() - 1;
+    &mut pieces[last]
+}
+
 /// Key groups of which something was written.
 #[derive(Debug, Default)]
 pub(super) struct GroupSet(Vec<u64>);
@@ -286,5 +337,89 @@ impl<K: Key, V> Table<K, V> {
                 visit(hash, &entry.key, &entry.value);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Change, MemoryBackend, read_changes};
+
+    const GROUPS: KeyGroup = 8;
+
+    fn state(bytes_max: usize) -> (KeyedState<u64, u64>, Follower) {
+        let follower = Follower {
+            owned: 0..GROUPS,
+            asked: Arc::default(),
+            applied: Arc::default(),
+            needed: Arc::default(),
+            is_pressed: Arc::default(),
+            held_bytes_max: bytes_max,
+        };
+        let backend = Some(Box::new(MemoryBackend::new("t")) as Box<dyn StateBackend>);
+        (KeyedState::durable(backend, 16 << 20, GROUPS, follower.clone()), follower)
+    }
+
+    fn add(state: &mut KeyedState<u64, u64>, keys: Range<u64>) {
+        keys.for_each(|key| *state.entry(0, u64::hash(key), key, || 0) += 1);
+        state.maintain().unwrap();
+    }
+
+    fn needed(follower: &Follower) -> u64 {
+        follower.needed.load(SeqCst)
+    }
+
+    #[test]
+    fn sources_wait_for_the_epoch_that_takes_what_is_held() {
+        let entries = HELD_BYTES_MIN as u64 / size_of::<Entry<u64, u64>>() as u64;
+        let (mut state, follower) = state(0);
+        add(&mut state, 0..entries / 3);
+        assert!(!follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
+        add(&mut state, 0..entries * 7 / 8);
+        assert!(follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
+        add(&mut state, 0..entries + 2);
+        assert_eq!(needed(&follower), 1, "the next epoch that is asked for");
+        // Asked for, and not captured yet: that epoch takes all.
+        follower.asked.store(7, SeqCst);
+        add(&mut state, 0..1);
+        assert_eq!(needed(&follower), 7);
+        // Captured: what changed since is for the next.
+        assert!(!state.take_store_changes(7).unwrap().is_empty());
+        add(&mut state, 0..1);
+        assert_eq!(needed(&follower), 8);
+        follower.asked.store(9, SeqCst);
+        follower.applied.store(7, SeqCst);
+        add(&mut state, 0..1);
+        assert_eq!((needed(&follower), state.entries_and_held().1), (8, 1), "nothing more is too much");
+    }
+
+    #[test]
+    fn pieces_say_in_order_what_changed() {
+        let (mut state, _) = state(64 << 20);
+        add(&mut state, 0..20_000);
+        assert_eq!(state.remove(0, u64::hash(3), 3), Some(1));
+        let read = |pieces: &[Vec<u8>]| {
+            let mut rows = std::collections::BTreeMap::new();
+            for piece in pieces {
+                assert!(!piece.is_empty() && piece.len() < 2 * PIECE_BYTES);
+                read_changes(piece, &mut |change| {
+                    match change {
+                        Change::Put { key, value } => {
+                            rows.insert(key.to_vec(), value.to_vec());
+                        }
+                        Change::Delete { key } => drop(rows.remove(key)),
+                        Change::DeletePrefix { .. } => rows.clear(),
+                    }
+                    Ok(())
+                })
+                .unwrap();
+            }
+            rows
+        };
+        let (delta, stored) = (state.take_delta().unwrap(), state.take_store_changes(1).unwrap());
+        assert!(delta.len() > 1 && stored.len() > 1);
+        assert_eq!(read(&delta).len(), 19_999);
+        assert_eq!(read(&delta), read(&stored));
+        assert!(state.take_delta().unwrap().is_empty());
     }
 }

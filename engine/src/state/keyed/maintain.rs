@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use super::super::Changes;
 use super::super::layout::state_key;
 use super::KeyedState;
-use super::table::{DIRTY, Entry, Leaving, STORED, Table, USED, allocation_bytes, first_to_leave};
+use super::table::{DIRTY, Entry, Leaving, STORED, Table, allocation_bytes, first_to_leave};
 use crate::batch::{Key, KeyHash, Record, encode_one, group_of};
 use crate::error::Result;
 
@@ -86,6 +86,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         self.sample_values();
         let whole_bytes_max = (self.share_bytes / WHOLE_PART).clamp(WHOLE_BYTES.0, WHOLE_BYTES.1);
         self.tables.iter_mut().for_each(|table| table.measure(whole_bytes_max));
+        self.watch_held();
         let expected = self.state_bytes() + self.growth_bytes();
         if self.backend.is_some() && expected > self.share_bytes && self.may_evict() {
             self.keep_to_share()?;
@@ -189,7 +190,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                 if (entries.len() - unused) * 2 <= entries.capacity() && entries.capacity() > 0 {
                     return self.shrink_without(other, piece, leaving, spill);
                 }
-                entries.iter_mut().for_each(|entry| entry.flags &= !USED);
+                entries.iter_mut().for_each(Entry::age);
                 Ok(())
             }
             _ => Ok(()),
@@ -268,7 +269,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
                     self.let_go(position, &entry, spill)?;
                 }
                 _ => {
-                    entry.flags &= !USED;
+                    entry.age();
                     kept.insert_unique(entry.hash, entry, |entry| entry.hash);
                 }
             }

@@ -32,6 +32,9 @@ pub(super) const HELD: u8 = 16;
 /// Changed since the last epoch that the log has seen.
 pub(super) const UNLOGGED: u8 = 32;
 
+/// Used again since it was used: what is hot stays longer than what came by once.
+pub(super) const USED_AGAIN: u8 = 64;
+
 /// Pieces of a large table.
 const PIECES: usize = 64;
 
@@ -48,9 +51,17 @@ impl<K: Key, V> Entry<K, V> {
         self.flags & flag != 0
     }
 
-    /// What leaves first: the clean before the dirty, both before what was used. `None` stays.
+    /// What leaves first: the clean before the dirty, both before what was used, and that before what was
+    /// used again. `None` stays.
     pub(super) fn rank(&self) -> Option<usize> {
-        (!self.has(CHANGED | HELD)).then(|| usize::from(self.has(USED)) * 2 + usize::from(self.has(DIRTY)))
+        let uses = usize::from(self.has(USED)) + usize::from(self.has(USED_AGAIN));
+        (!self.has(CHANGED | HELD)).then(|| uses * 2 + usize::from(self.has(DIRTY)))
+    }
+
+    /// Time goes by: it has to be used to stay as it is.
+    pub(super) fn age(&mut self) {
+        let kept = if self.has(USED_AGAIN) { USED } else { 0 };
+        self.flags = self.flags & !(USED | USED_AGAIN) | kept;
     }
 
     /// Estimated bytes that the key owns outside the table.
@@ -66,11 +77,11 @@ impl<K: Key, V> Entry<K, V> {
 pub(super) type Piece<K, V> = HashTable<Entry<K, V>>;
 
 /// Entries that leave a piece, by rank.
-pub(super) type Leaving = [usize; 4];
+pub(super) type Leaving = [usize; 6];
 
 /// The first `count` of the entries that may leave a piece.
 pub(super) fn first_to_leave<K: Key, V>(piece: &Piece<K, V>, mut count: usize) -> Leaving {
-    let mut leaving = [0; 4];
+    let mut leaving = [0; 6];
     piece.iter().filter_map(Entry::rank).for_each(|rank| leaving[rank] += 1);
     for entries in &mut leaving {
         *entries = count.min(*entries);
@@ -185,7 +196,8 @@ impl<K: Key, V> Table<K, V> {
             Place::Occupied(place) => {
                 let entry = place.into_mut();
                 let new = flags & !entry.flags;
-                entry.flags |= flags;
+                let again = if entry.has(USED) { USED_AGAIN } else { 0 };
+                entry.flags |= flags | again;
                 if new & (CHANGED | UNLOGGED | HELD) != 0 {
                     self.changed.extend((new & CHANGED != 0).then_some(hash));
                     self.unlogged.extend((new & UNLOGGED != 0).then_some(hash));
@@ -206,12 +218,12 @@ impl<K: Key, V> Table<K, V> {
         }
     }
 
-    /// Takes in what the store holds, unless the key is in memory already.
+    /// Takes in what the store holds, about to be used, unless the key is in memory already.
     pub(super) fn insert_stored(&mut self, hash: KeyHash, key: K::View<'_>, value: V) {
         if self.find(hash, key).is_some() {
             return;
         }
-        let entry = Entry { hash, key: K::store(key), value, flags: STORED | USED };
+        let entry = Entry { hash, key: K::store(key), value, flags: STORED };
         self.entries += 1;
         self.stored += 1;
         self.key_heap_bytes += entry.key_heap_bytes();
