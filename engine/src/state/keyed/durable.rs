@@ -59,6 +59,9 @@ const PIECE_BYTES: usize = 256 << 10;
 /// the rest, and the less often it takes all, the more changes of one key are one.
 const PRESSED_PART: (usize, usize) = (3, 4);
 
+/// How often what is held is in memory while it goes to the log and the store.
+const HELD_COPIES: usize = 4;
+
 /// What may be held at least: with less there would be an epoch for every batch.
 const HELD_BYTES_MIN: usize = 256 << 10;
 
@@ -228,7 +231,9 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
         let (_, held) = self.entries_and_held();
         let bytes = held * (size_of::<Entry<K, V>>() + self.value_heap_bytes);
         let Follower { asked, needed, is_pressed, held_bytes_max, .. } = &durable.follower;
-        let bytes_max = (*held_bytes_max).max(HELD_BYTES_MIN);
+        // A table that is far from full has room for more, and nobody need wait.
+        let free = self.share_bytes.saturating_sub(self.state_bytes()) / HELD_COPIES;
+        let bytes_max = (*held_bytes_max).max(HELD_BYTES_MIN).max(free);
         if bytes > bytes_max / PRESSED_PART.1 * PRESSED_PART.0 {
             is_pressed.store(true, SeqCst);
         }
@@ -347,7 +352,7 @@ mod tests {
 
     const GROUPS: KeyGroup = 8;
 
-    fn state(bytes_max: usize) -> (KeyedState<u64, u64>, Follower) {
+    fn state(share_bytes: usize, bytes_max: usize) -> (KeyedState<u64, u64>, Follower) {
         let follower = Follower {
             owned: 0..GROUPS,
             asked: Arc::default(),
@@ -357,7 +362,7 @@ mod tests {
             held_bytes_max: bytes_max,
         };
         let backend = Some(Box::new(MemoryBackend::new("t")) as Box<dyn StateBackend>);
-        (KeyedState::durable(backend, 16 << 20, GROUPS, follower.clone()), follower)
+        (KeyedState::durable(backend, share_bytes, GROUPS, follower.clone()), follower)
     }
 
     fn add(state: &mut KeyedState<u64, u64>, keys: Range<u64>) {
@@ -372,7 +377,7 @@ mod tests {
     #[test]
     fn sources_wait_for_the_epoch_that_takes_what_is_held() {
         let entries = HELD_BYTES_MIN as u64 / size_of::<Entry<u64, u64>>() as u64;
-        let (mut state, follower) = state(0);
+        let (mut state, follower) = state(1 << 20, 0);
         add(&mut state, 0..entries / 3);
         assert!(!follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
         add(&mut state, 0..entries * 7 / 8);
@@ -394,8 +399,15 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_while_the_table_has_room() {
+        let (mut state, follower) = state(64 << 20, 0);
+        add(&mut state, 0..100_000);
+        assert!(!follower.is_pressed.load(SeqCst) && needed(&follower) == 0);
+    }
+
+    #[test]
     fn pieces_say_in_order_what_changed() {
-        let (mut state, _) = state(64 << 20);
+        let (mut state, _) = state(16 << 20, 64 << 20);
         add(&mut state, 0..20_000);
         assert_eq!(state.remove(0, u64::hash(3), 3), Some(1));
         let read = |pieces: &[Vec<u8>]| {

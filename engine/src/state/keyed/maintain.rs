@@ -53,7 +53,7 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     }
 
     /// Memory in use without spares.
-    fn state_bytes(&self) -> usize {
+    pub(super) fn state_bytes(&self) -> usize {
         let tables: usize = self.tables.iter().map(Table::memory_bytes).sum();
         tables + self.entries() * self.value_heap_bytes + self.removed.bytes()
     }
