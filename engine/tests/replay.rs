@@ -171,6 +171,7 @@ fn a_capsule_is_replayed_where_the_sources_are_not() {
     let (there, _) = replayed(&past.topology(), &past.place(), Some(base + 1), None).unwrap();
     assert_eq!(made.records, there.iter().map(|epoch| epoch.records).sum::<u64>());
     assert_eq!((made.base, made.from), (base, base + 1));
+    assert!(made.bytes < 4 << 20, "{} bytes for so little", made.bytes);
 
     std::fs::remove_dir_all(past.place()).unwrap();
     let moved = past.directory.path().join("moved");

@@ -9,7 +9,9 @@
 //!
 //! Whatever only looks at a job looks at a capsule as well; no run goes on in one.
 
-use std::fs;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +30,12 @@ use crate::storage::DirectoryStorage;
 use crate::time::Epoch;
 use crate::topology::Topology;
 use crate::wal::{EpochLog, LOG_DIRECTORY, LogBegin, LogLimits, LogReader, RecordKind};
+
+/// Segments of the input are small: a capsule is to be sent around, and the last one is not full.
+const SEGMENT_BYTES: u64 = 1 << 20;
+
+/// What a record or the head of a segment takes at most besides what it says.
+const FRAME_BYTES: u64 = 128;
 
 /// The folder of the input.
 const INPUT: &str = "input";
@@ -103,12 +111,7 @@ pub fn export_capsule(
         copy_file(&manifest_of(snapshot), &manifest_of(&copy))?;
         sync_folder(&copy)?;
     }
-    for segment in Inspection::open(topology, directory)?.log().segments() {
-        if let Some(name) = segment.file_name() {
-            copy_file(&segment, &place.join(LOG_DIRECTORY).join(name))?;
-        }
-    }
-    sync_folder(&place.join(LOG_DIRECTORY))?;
+    copy_log(Inspection::open(topology, directory)?.log(), &place.join(LOG_DIRECTORY))?;
     let records = pack(topology, &past, &place)?;
     sync_folder(&place)?;
     rename(&place, target)?;
@@ -117,12 +120,39 @@ pub fn export_capsule(
     Ok(CapsuleReport { path: target.to_owned(), base, from, to, records, bytes })
 }
 
+/// Copies the segments of a log, without the space behind their records that is not used yet.
+fn copy_log(log: &LogReader, folder: &Path) -> Result<()> {
+    let mut ends = HashMap::new();
+    log.records(&mut |place| {
+        let record = &place.record;
+        let end = place.offset + (record.owner.len() + record.payload.len()) as u64 + FRAME_BYTES;
+        ends.insert(place.segment, end);
+        Ok(())
+    })?;
+    for segment in log.segments() {
+        let Some(name) = segment.file_name().and_then(OsStr::to_str) else { continue };
+        let target = folder.join(name);
+        copy_file(&segment, &target)?;
+        let number = name.trim_end_matches(".log").parse::<u64>().ok();
+        let end = number.and_then(|number| ends.get(&number).copied()).unwrap_or(FRAME_BYTES);
+        let failed = |error| Error::io(&target, error);
+        let file = OpenOptions::new().write(true).open(&target).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        file.set_len(bytes.min(end)).and_then(|()| file.sync_all()).map_err(failed)?;
+    }
+    sync_folder(folder)
+}
+
 /// Writes the input into a log of its own; how many records it has.
 fn pack(topology: &Topology, past: &Past, place: &Path) -> Result<u64> {
     let input = input_of(place);
     fs::create_dir_all(&input).map_err(|error| Error::io(&input, error))?;
     let begin = LogBegin { committed: past.base, complete_from: past.base };
-    let limits = LogLimits { begin: (past.base > Epoch(0)).then_some(begin), ..LogLimits::default() };
+    let limits = LogLimits {
+        segment_bytes: SEGMENT_BYTES,
+        begin: (past.base > Epoch(0)).then_some(begin),
+        ..LogLimits::default()
+    };
     let (mut log, _) = EpochLog::open(Arc::new(DirectoryStorage::new(&input)), job_id(topology), limits)?;
     let note = CapsuleNote {
         plan: topology.describe(),
