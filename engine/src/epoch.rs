@@ -30,6 +30,13 @@ pub(crate) enum EntryKind {
     Decision,
 }
 
+impl EntryKind {
+    /// True for what a run begins with. The rest is large, and in the store by then, or for a replay.
+    pub(crate) fn is_for_next_run(self) -> bool {
+        matches!(self, EntryKind::Positions | EntryKind::Operator | EntryKind::Staged | EntryKind::Counts)
+    }
+}
+
 /// What one instance says about one of its nodes in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {

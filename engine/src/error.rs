@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::batch::BatchError;
 
@@ -148,4 +149,9 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Error::Failed(error.to_string())
     }
+}
+
+/// The lock, whatever a thread left that had it: what is behind these is right between any two statements.
+pub(crate) fn guard<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,10 @@
 //! Where records go: `Sink` describes, `SinkWriter` writes the share of one subtask.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::batch::{Batch, Record};
-use crate::error::Result;
+use crate::error::{Result, guard};
 use crate::time::Epoch;
 
 /// Which rows of a changing result are sent on, and when. As in Spark Structured Streaming.
@@ -171,7 +171,7 @@ static PROGRESS: Mutex<Option<Curtain>> = Mutex::new(None);
 /// Announces a progress line on the terminal, or that it is gone.
 #[cfg(feature = "cli")]
 pub(crate) fn shows_progress(curtain: Option<Curtain>) {
-    *PROGRESS.lock().unwrap_or_else(PoisonError::into_inner) = curtain;
+    *guard(&PROGRESS) = curtain;
 }
 
 /// Lets a sink print on standard output although the command line may be showing a progress line on the
@@ -182,7 +182,7 @@ pub(crate) fn shows_progress(curtain: Option<Curtain>) {
 /// assert_eq!(printed, 5);
 /// ```
 pub fn with_clear_terminal<R>(print: impl FnOnce() -> R) -> R {
-    let curtain = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let curtain = guard(&PROGRESS).clone();
     let Some(curtain) = curtain else { return print() };
     let (mut print, mut printed) = (Some(print), None);
     curtain(&mut || printed = print.take().map(|print| print()));

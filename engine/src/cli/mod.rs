@@ -1,10 +1,11 @@
 //! The command line of a topology binary: flags, progress on standard error, Ctrl-C, exit codes, operations.
 //!
-//! 1. `operations`: `checkpoints`, `state` and `wal`: what a durable job has, only to look at
+//! 1. `operations`: `checkpoints` and `state`: what a durable job has, only to look at
 //! 2. `output`: tables for people, JSON for programs
 //! 3. `snapshots`: `savepoint`, and the snapshots that `checkpoints` shows
-//! 4. `replay`: epochs run again, and capsules of them
-//! 5. `progress`: the line on standard error while a job runs
+//! 4. `wal`: the log of a job, record by record
+//! 5. `replay`: epochs run again, and capsules of them
+//! 6. `progress`: the line on standard error while a job runs
 //!
 //! Results go to standard output and nothing else does, so `job > results` stays clean.
 
@@ -13,6 +14,7 @@ mod output;
 mod progress;
 mod replay;
 mod snapshots;
+mod wal;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,10 +26,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::operations::{Checkpoints, Kind, State, Wal};
+pub use self::operations::{Checkpoints, State};
 use self::progress::Progress;
 pub use self::replay::{Capsule, Range};
 pub use self::snapshots::Savepoint;
+pub use self::wal::{Kind, Wal};
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 use crate::runtime::{Summary, discard};
@@ -228,7 +231,7 @@ pub fn act(action: Option<Action>, topology: Topology, options: &Options) -> Res
         Some(Action::Capsule { what, json }) => replay::capsule(&what, &topology, options, json),
         Some(Action::Savepoint { what, json }) => snapshots::savepoint(&what, &topology, options, json),
         Some(Action::State { what, json }) => operations::state(&what, &topology, options, json),
-        Some(Action::Wal { what, json }) => operations::wal(&what, &topology, options, json),
+        Some(Action::Wal { what, json }) => wal::wal(&what, &topology, options, json),
     };
     looked.map(|()| None)
 }

@@ -1,10 +1,11 @@
 //! `wal replay` and `capsule export`: epochs of a job run again, and packed for another machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::Options;
+use super::operations::directory;
 use super::output::{Output, size};
 use crate::batch::Value;
 use crate::error::{Error, Result};
@@ -35,11 +36,6 @@ pub enum Capsule {
         #[command(flatten)]
         range: Range,
     },
-}
-
-fn directory(options: &Options) -> Result<&Path> {
-    let which = "which job? Name the directory of its run, or a capsule, with --state DIR";
-    options.state.as_deref().ok_or_else(|| Error::Config(which.into()))
 }
 
 /// `wal replay`.

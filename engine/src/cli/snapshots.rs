@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::Options;
-use super::operations::{epoch_json, show_epoch};
+use super::operations::{directory, epoch_json, show_epoch};
 use super::output::{Output, Table, size};
 use crate::batch::Value;
 use crate::error::{Error, Result};
@@ -30,9 +30,7 @@ pub enum Savepoint {
 
 /// `savepoint`.
 pub(super) fn savepoint(what: &Savepoint, topology: &Topology, options: &Options, json: bool) -> Result<()> {
-    let Some(directory) = &options.state else {
-        return Err(Error::Config("which job? Name the directory of its run with --state DIR".into()));
-    };
+    let directory = directory(options)?;
     let Savepoint::Create { name, wait } = what;
     let path = create_savepoint(topology, directory, name.as_deref(), Duration::from_secs(*wait))?;
     let named = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();

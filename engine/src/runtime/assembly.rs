@@ -125,7 +125,6 @@ pub(crate) fn assemble(
         .iter()
         .map(|stage| (0..stage.parallelism).map(|_| InstanceWaker::default()).collect())
         .collect();
-    let stateful = graph.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Aggregate(_))).count();
     let mut assembly = Assembly {
         graph,
         config,
@@ -136,7 +135,7 @@ pub(crate) fn assemble(
         ends: graph.edges.iter().map(|_| Ends::default()).collect(),
         meters: vec![Vec::new(); graph.nodes.len()],
         partitions,
-        state: StateHome::new(config, stateful * config.parallelism),
+        state: StateHome::new(config, graph.stateful() * config.parallelism),
         plan,
         stage: 0,
         subtask: 0,

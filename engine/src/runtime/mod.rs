@@ -31,8 +31,6 @@ mod state_home;
 mod steps;
 mod supervisor;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use self::actor::Activity;
 pub(crate) use self::assembly::{Assembled, Beginning, assemble};
 pub(crate) use self::epochs::Epochs;
@@ -47,8 +45,3 @@ pub use self::job::{create_savepoint, discard};
 pub use self::replay::{CapsuleReport, ReplaySummary, ReplayedEpoch, ReplayedRow, export_capsule, replay};
 pub use self::running::{NodeReport, Report, RunningTopology, Stopper, Summary};
 pub(crate) use self::steps::Steps;
-
-/// The lock, whatever a thread left that had it: what is behind these is right between any two statements.
-pub(crate) fn guard<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::guard;
 use super::memory::{STORE_PART, combine_bytes, held_bytes, hot_bytes};
 use crate::config::EngineConfig;
 use crate::error::Result;
+use crate::error::guard;
 use crate::state::{Changes, StateBackend};
 
 /// The store of a run and each instance's share of the memory for state.

@@ -17,11 +17,11 @@ mod tape;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::channel::InstanceWaker;
 use crate::epoch::{Entry, EntryKind, Journal};
-use crate::error::Result;
+use crate::error::{Result, guard};
 use crate::operator::output::OnCommit;
 use crate::telemetry::Meter;
 use crate::time::Epoch;
@@ -133,7 +133,7 @@ impl EpochBoard {
     /// An instance has passed an epoch, and says this about it.
     fn pass(&self, instance: usize, epoch: u64, mut entries: Vec<Entry>) {
         if !entries.is_empty() {
-            let mut all = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = guard(&self.entries);
             all.entry(epoch).or_default().append(&mut entries);
         }
         if let Some(passed) = self.passed.get(instance) {
@@ -169,7 +169,7 @@ impl EpochBoard {
 
     /// Takes what all instances said about an epoch that is complete.
     pub(crate) fn take_entries(&self, epoch: Epoch) -> Vec<Entry> {
-        let mut all = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = guard(&self.entries);
         all.remove(&epoch.0).unwrap_or_default()
     }
 

@@ -3,9 +3,10 @@
 //! A run that panics in a source's stage is done again with one record at a time. The record at which it panics
 //! again is poison: from then on its source rejects it, and nothing that the panic left half done is used.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Mutex;
 
+use crate::error::guard;
 use crate::source::Rejected;
 
 /// A record of a partition of a source, by its number from 0.
@@ -18,13 +19,27 @@ pub(crate) struct PoisonRecord {
     pub(crate) message: String,
 }
 
+impl PoisonRecord {
+    /// As the rejected stream has it; `payload` is the record as text.
+    pub(crate) fn rejected(&self, payload: &str) -> Rejected {
+        let PoisonRecord { source, partition, number, message } = self;
+        Rejected {
+            origin: partition.clone(),
+            line: 0,
+            offset: 0,
+            reason: format!("record {number} of `{source}` (from 0): a panic at it, twice: {message}"),
+            payload: Rejected::text(payload.as_bytes()),
+        }
+    }
+}
+
 /// What a run knows of its poison.
 #[derive(Debug, Default)]
 pub(crate) struct Poison {
     /// Records go one at a time, so that a panic tells which.
     pub(crate) is_careful: bool,
-    /// By source, partition and number: what the panic said.
-    known: BTreeMap<(String, String, u64), String>,
+    /// Each as it is written, ascending.
+    known: Vec<PoisonRecord>,
     /// The record that each instance is at.
     at: Mutex<HashMap<String, PoisonRecord>>,
 }
@@ -32,41 +47,20 @@ pub(crate) struct Poison {
 impl Poison {
     /// A run that keeps these records away.
     pub(crate) fn new(is_careful: bool, known: &[PoisonRecord]) -> Self {
-        let known = known.iter().cloned();
-        let known = known.map(|record| ((record.source, record.partition, record.number), record.message));
-        Poison { is_careful, known: known.collect(), ..Poison::default() }
+        let mut known = known.to_vec();
+        known.sort_unstable();
+        Poison { is_careful, known, ..Poison::default() }
     }
 
     /// The next poison of a partition from record `number` on.
-    pub(crate) fn next(&self, source: &str, partition: &str, number: u64) -> Option<u64> {
-        if self.known.is_empty() {
-            return None;
-        }
-        let of = |number| (source.to_owned(), partition.to_owned(), number);
-        self.known.range(of(number)..=of(u64::MAX)).next().map(|((_, _, number), _)| *number)
-    }
-
-    /// A poisoned record as the rejected stream has it; `payload` is the record as text.
-    pub(crate) fn reject(&self, source: &str, partition: &str, number: u64, payload: &str) -> Rejected {
-        let key = (source.to_owned(), partition.to_owned(), number);
-        let message = self.known.get(&key).map_or("", String::as_str);
-        Rejected {
-            origin: partition.to_owned(),
-            line: 0,
-            offset: 0,
-            reason: format!("record {number} of `{source}` (from 0): a panic at it, twice: {message}"),
-            payload: Rejected::text(payload.as_bytes()),
-        }
-    }
-
-    /// What the panic at this record said.
-    pub(crate) fn message(&self, source: &str, partition: &str, number: u64) -> String {
-        self.known.get(&(source.to_owned(), partition.to_owned(), number)).cloned().unwrap_or_default()
+    pub(crate) fn next(&self, source: &str, partition: &str, number: u64) -> Option<&PoisonRecord> {
+        let is_of = |known: &PoisonRecord| known.source == source && known.partition == partition;
+        self.known.iter().find(|known| is_of(known) && known.number >= number)
     }
 
     /// An instance is at this record; at none any more.
     pub(crate) fn at(&self, instance: &str, record: Option<PoisonRecord>) {
-        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = guard(&self.at);
         match record {
             Some(record) => drop(at.insert(instance.to_owned(), record)),
             None => drop(at.remove(instance)),
@@ -75,8 +69,9 @@ impl Poison {
 
     /// The record that an instance was at when it panicked.
     pub(crate) fn culprit(&self, instance: &str, message: &str) -> Option<PoisonRecord> {
-        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        at.get(instance).map(|record| PoisonRecord { message: message.to_owned(), ..record.clone() })
+        guard(&self.at)
+            .get(instance)
+            .map(|record| PoisonRecord { message: message.to_owned(), ..record.clone() })
     }
 }
 
@@ -93,11 +88,10 @@ mod tests {
             message: "on purpose".to_owned(),
         };
         let poison = Poison::new(false, &[record("a", 5), record("a", 9), record("b", 2)]);
-        assert_eq!(
-            [0, 5, 6, 10].map(|number| poison.next("lines", "a", number)),
-            [Some(5), Some(5), Some(9), None]
-        );
-        assert_eq!(poison.next("lines", "b", 0), Some(2));
-        assert_eq!(poison.next("other", "a", 0), None);
+        let next =
+            |source, partition, number| poison.next(source, partition, number).map(|found| found.number);
+        assert_eq!([0, 5, 6, 10].map(|number| next("lines", "a", number)), [Some(5), Some(5), Some(9), None]);
+        assert_eq!(next("lines", "b", 0), Some(2));
+        assert_eq!(next("other", "a", 0), None);
     }
 }

@@ -194,8 +194,8 @@ impl<S: Source> SourceInstance<S> {
 
     /// Reads from the partition whose turn it is.
     fn read(&mut self, partition: usize) -> Result<Poll> {
-        let (room, is_poison) = self.room(partition);
-        if is_poison {
+        let (room, poison) = self.room(partition);
+        if poison.is_some() {
             self.send()?;
         }
         let clock = Arc::clone(&self.parts.context.clock);
@@ -214,40 +214,31 @@ impl<S: Source> SourceInstance<S> {
         if before == 0 {
             self.since_ms = clock.monotonic_ms();
         }
-        if is_poison {
-            self.refuse_poison(partition)?;
+        if let Some(poison) = poison {
+            self.refuse(&poison)?;
         }
         Ok(polled)
     }
 
-    /// How many records of a partition may be read now, and whether the next one is poison.
-    fn room(&self, partition: usize) -> (usize, bool) {
+    /// How many records of a partition may be read now, and the next one if it is poison.
+    fn room(&self, partition: usize) -> (usize, Option<PoisonRecord>) {
         let parts = &self.parts;
         let most = if parts.poison.is_careful { 1 } else { parts.limits.rows_max };
         let number = self.read[partition];
         match parts.poison.next(&parts.name, &parts.context.partition_names[partition], number) {
-            Some(poison) if poison == number => (1, true),
-            Some(poison) => (most.min((poison - number) as usize), false),
-            None => (most, false),
+            Some(poison) if poison.number == number => (1, Some(poison.clone())),
+            Some(poison) => (most.min((poison.number - number) as usize), None),
+            None => (most, None),
         }
     }
 
     /// The record just read is poison: it goes to the rejected stream, and a replay is told.
-    fn refuse_poison(&mut self, partition: usize) -> Result<()> {
-        let parts = &mut self.parts;
-        let (Some(rows), number) = (self.rows.finish(), self.read[partition].saturating_sub(1)) else {
-            return Ok(());
-        };
+    fn refuse(&mut self, poison: &PoisonRecord) -> Result<()> {
+        // The source may have rejected it itself this time, or had nothing.
+        let Some(rows) = self.rows.finish() else { return Ok(()) };
         let text = rows.get(0).map_or(String::new(), |row| Value::of::<S::Record>(row).to_string());
-        let name = &parts.context.partition_names[partition];
-        self.refused.push(parts.poison.reject(&parts.name, name, number, &text).view())?;
-        let decision = PoisonRecord {
-            source: parts.name.clone(),
-            partition: name.clone(),
-            number,
-            message: parts.poison.message(&parts.name, name, number),
-        };
-        parts.context.journal.record(EntryKind::Decision, &parts.name, &decision)
+        self.refused.push(poison.rejected(&text).view())?;
+        self.parts.context.journal.record(EntryKind::Decision, &self.parts.name, poison)
     }
 
     /// Asks partitions in turn until one gives something or all had nothing.

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::batch::{Batch, BatchBuilder, BatchLimits, Record, Value};
 use crate::epoch::decode_record;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guard};
 use crate::sink::SinkWriter;
 use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
 use crate::time::{Clock, SystemClock};
@@ -72,10 +72,6 @@ struct Input {
     pieces: VecDeque<Piece>,
     /// Nothing follows these.
     ends: bool,
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tape {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
@@ -18,7 +18,7 @@ use rocksdb::{
 use super::{
     Change, Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue, directory, read_changes,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guard};
 use crate::time::Epoch;
 
 type Database = DBWithThreadMode<MultiThreaded>;
@@ -292,7 +292,7 @@ impl Shared {
     }
 
     fn families(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.families)
     }
 
     fn explain(&self, action: &str, error: &rocksdb::Error) -> Error {

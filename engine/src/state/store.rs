@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Changes, MemoryBackend, StateBackend, VisitRow, VisitValue};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guard};
 use crate::time::Epoch;
 
 /// The changes of some tables: name of the table and the bytes of [`Changes::to_bytes`].
@@ -96,10 +96,6 @@ impl MemoryStore {
         let image = guard(&self.flushed).clone();
         MemoryStore { now: Arc::new(Mutex::new(image.clone())), flushed: Arc::new(Mutex::new(image)) }
     }
-}
-
-fn guard(image: &Mutex<Image>) -> MutexGuard<'_, Image> {
-    image.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl StateStore for MemoryStore {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::batch::{Batch, BatchBuilder, BatchLimits, Record};
 use crate::error::Result;
-pub(super) use crate::runtime::guard;
+pub(super) use crate::error::guard;
 use crate::sink::{Cut, Delivery, Sink, SinkWriter, Subtask};
 use crate::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
 use crate::time::{Clock, Epoch, Timestamp};

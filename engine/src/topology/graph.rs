@@ -160,6 +160,13 @@ pub(crate) struct Graph {
     pub(crate) edges: Vec<Edge>,
 }
 
+impl Graph {
+    /// How many nodes have keyed state.
+    pub(crate) fn stateful(&self) -> usize {
+        self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Aggregate(_))).count()
+    }
+}
+
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.nodes.iter().map(|node| node.name.as_str()).collect();

@@ -36,8 +36,8 @@ pub use self::savepoint::create_savepoint;
 pub(crate) use self::schemas::{StateSchema, schemas_of, unreadable};
 use self::snapshots::Purpose;
 pub(crate) use self::snapshots::{
-    Snapshots, copy_file, copy_store, manifest_of, read_manifest, remove, rename, store_of, sync_folder,
-    unfinished, verify, write_manifest,
+    Snapshots, copy_snapshot, manifest_of, read_manifest, remove, rename, sync_folder, unfinished, verify,
+    write_manifest,
 };
 pub(crate) use self::store_thread::{StoreHome, StoreThread};
 use super::assembly::Beginning;
@@ -50,7 +50,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::storage::{DirectoryStorage, Storage};
 use crate::time::Epoch;
-use crate::topology::{NodeKind, Topology};
+use crate::topology::Topology;
 use crate::wal::{
     EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, LogReader, Lsn, Record as LogRecord, RecordKind,
     Recovery,
@@ -171,9 +171,7 @@ impl Job {
     /// # Errors
     /// The directory is in use, damaged, of another topology, or cannot be read or written.
     pub(crate) fn open(topology: &Topology, config: &EngineConfig, directory: &Path) -> Result<Self> {
-        if is_capsule(directory) {
-            return Err(a_capsule(directory));
-        }
+        refuse_capsule(directory)?;
         std::fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
         let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::new(directory));
         let store = StoreThread::of_directory(directory, config)?;
@@ -206,7 +204,7 @@ impl Job {
         let (mut log, recovery) = open_log(topology, storage, limits)?;
         failpoint::pass("recover.log");
         let mut beginning = Beginning { is_durable: true, ..Beginning::default() };
-        let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
+        let has_state = topology.graph.stateful() > 0;
         let place = config.state_dir.as_deref().unwrap_or(Path::new(""));
         if let Some(snapshots) = &snapshots {
             snapshots.tidy()?;
@@ -280,9 +278,7 @@ impl Beginning {
 /// The directory is in use or not accessible.
 pub fn discard(directory: impl AsRef<Path>) -> Result<()> {
     let directory = directory.as_ref();
-    if is_capsule(directory) {
-        return Err(a_capsule(directory));
-    }
+    refuse_capsule(directory)?;
     let storage = DirectoryStorage::new(directory);
     let failed = |error| Error::io(directory, error);
     if !storage.exists(LOG_DIRECTORY).map_err(failed)? {
@@ -363,9 +359,10 @@ fn nodes(recovery: &Recovery, last: Epoch) -> Result<HashMap<String, Arc<Restore
                 shown.insert((record.owner.to_owned(), record.subtask), delivered);
                 keep_staged(node, &record);
             }
-            // Large, and in the store when the run begins, or of no use to it.
-            EntryKind::StateDelta | EntryKind::StoreChanges | EntryKind::Input | EntryKind::Decision => {}
-            _ => drop(node.entries.insert((kind, record.subtask), record.payload.to_vec())),
+            kind if kind.is_for_next_run() => {
+                drop(node.entries.insert((kind, record.subtask), record.payload.to_vec()));
+            }
+            _ => {}
         }
         Ok(())
     })?;
@@ -414,12 +411,14 @@ fn check_nodes(topology: &Topology, nodes: &HashMap<String, Arc<Restored>>) -> R
     )))
 }
 
-#[cold]
-fn a_capsule(directory: &Path) -> Error {
-    Error::failed(format!(
+fn refuse_capsule(directory: &Path) -> Result<()> {
+    if !is_capsule(directory) {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
         "`{}` is a capsule, and no run goes on in one: `wal replay` runs its epochs again",
         directory.display()
-    ))
+    )))
 }
 
 #[cold]
@@ -493,11 +492,7 @@ impl DurableLog {
         if self.full_at < u64::MAX {
             self.full_at = self.log.segment() + SNAPSHOT_SEGMENTS;
         }
-        let is_kept = |kind| {
-            use EntryKind::{Decision, Input, StateDelta, StoreChanges};
-            !matches!(kind, StateDelta | StoreChanges | Input | Decision)
-        };
-        let nodes = entries.iter().filter(|entry| is_kept(entry.kind)).map(|entry| NodeNote {
+        let nodes = entries.iter().filter(|entry| entry.kind.is_for_next_run()).map(|entry| NodeNote {
             kind: kind_of(entry.kind),
             owner: entry.owner.clone(),
             subtask: entry.subtask,

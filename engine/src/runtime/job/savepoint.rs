@@ -6,19 +6,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::copies::shown;
 use super::manifest::{Manifest, NodeNote};
 use super::snapshots::{
-    Purpose, Snapshots, check_name, copy_file, copy_store, explain, manifest_of, remove, rename, store_of,
-    sync_folder, unfinished, verify,
+    Purpose, Snapshots, check_name, copy_snapshot, copy_store, explain, manifest_of, remove, rename,
+    store_of, unfinished, verify,
 };
 use super::{CommitNote, Job, StoreThread, job_id};
 use crate::config::EngineConfig;
 use crate::epoch::{decode_record, encode_record};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guard};
 use crate::failpoint;
 use crate::runtime::inspect::Inspection;
 use crate::storage::{DirectoryStorage, Storage};
@@ -123,7 +123,7 @@ impl Requests {
 /// Waits for a file that another process makes: nothing can wake this one.
 fn pause() {
     let never = Mutex::new(());
-    let waiting = never.lock().unwrap_or_else(PoisonError::into_inner);
+    let waiting = guard(&never);
     let _ = Condvar::new().wait_timeout(waiting, Duration::from_millis(LOOK_MS));
 }
 
@@ -301,9 +301,7 @@ impl Seed {
         if self.manifest.has_store {
             // What a damaged store goes back to, until there is a snapshot of the job's own.
             let place = snapshots.begin(&Purpose::Snapshot, epoch)?;
-            copy_store(&self.place, &self.manifest, &store_of(&place))?;
-            copy_file(&manifest_of(&self.place), &manifest_of(&place))?;
-            sync_folder(&place)?;
+            copy_snapshot(&self.place, &self.manifest, &place)?;
             rename(&place, &snapshots.snapshot(epoch))?;
             let state = store_of(snapshots.directory());
             let made = unfinished(&state);

@@ -274,6 +274,13 @@ pub(crate) fn verify(place: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// Puts a copy of a snapshot into the new folder `target`, durable but for its name.
+pub(crate) fn copy_snapshot(snapshot: &Path, manifest: &Manifest, target: &Path) -> Result<()> {
+    copy_store(snapshot, manifest, &store_of(target))?;
+    copy_file(&manifest_of(snapshot), &manifest_of(target))?;
+    sync_folder(target)
+}
+
 /// Puts the store of a snapshot into the empty folder `target`, durable: tables by links where the file
 /// system can, all other files as copies, because the store will change them.
 pub(crate) fn copy_store(snapshot: &Path, manifest: &Manifest, target: &Path) -> Result<()> {
@@ -289,7 +296,7 @@ pub(crate) fn copy_store(snapshot: &Path, manifest: &Manifest, target: &Path) ->
 }
 
 /// Copies a file, durable but for its name.
-pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<()> {
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).and_then(|_| sync(to)).map_err(|error| explain(to, error))
 }
 

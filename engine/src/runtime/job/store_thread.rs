@@ -14,9 +14,9 @@ use super::copies::CopyOrder;
 use crate::channel::WorkSender;
 use crate::config::EngineConfig;
 use crate::epoch::StoreMarks;
+use crate::error::guard;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::runtime::guard;
 use crate::state::{Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue};
 use crate::time::Epoch;
 

@@ -11,7 +11,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +21,8 @@ use super::past::Past;
 use crate::batch::Checksum;
 use crate::epoch::{decode_record, encode_record};
 use crate::error::{Error, Result};
-use crate::runtime::inspect::Inspection;
 use crate::runtime::job::{
-    Snapshots, copy_file, copy_store, job_id, manifest_of, remove, rename, store_of, sync_folder, unfinished,
-    verify,
+    Snapshots, copy_snapshot, job_id, remove, rename, sync_folder, unfinished, verify,
 };
 use crate::stage::Given;
 use crate::storage::DirectoryStorage;
@@ -77,7 +76,7 @@ pub(in crate::runtime) fn is_capsule(directory: &Path) -> bool {
 }
 
 /// Where the input of a capsule is.
-pub(super) fn input_of(directory: &Path) -> PathBuf {
+fn input_of(directory: &Path) -> PathBuf {
     directory.join(INPUT)
 }
 
@@ -106,12 +105,9 @@ pub fn export_capsule(
     fs::create_dir_all(place.join(LOG_DIRECTORY)).map_err(|error| Error::io(&place, error))?;
     if let Some(snapshot) = past.snapshot() {
         let manifest = verify(snapshot)?;
-        let copy = Snapshots::new(&place, 0).snapshot(past.base);
-        copy_store(snapshot, &manifest, &store_of(&copy))?;
-        copy_file(&manifest_of(snapshot), &manifest_of(&copy))?;
-        sync_folder(&copy)?;
+        copy_snapshot(snapshot, &manifest, &Snapshots::new(&place, 0).snapshot(past.base))?;
     }
-    copy_log(Inspection::open(topology, directory)?.log(), &place.join(LOG_DIRECTORY))?;
+    copy_log(past.log(), &place.join(LOG_DIRECTORY))?;
     let records = pack(topology, &past, &place)?;
     sync_folder(&place)?;
     rename(&place, target)?;
@@ -131,14 +127,15 @@ fn copy_log(log: &LogReader, folder: &Path) -> Result<()> {
     })?;
     for segment in log.segments() {
         let Some(name) = segment.file_name().and_then(OsStr::to_str) else { continue };
-        let target = folder.join(name);
-        copy_file(&segment, &target)?;
         let number = name.trim_end_matches(".log").parse::<u64>().ok();
         let end = number.and_then(|number| ends.get(&number).copied()).unwrap_or(FRAME_BYTES);
-        let failed = |error| Error::io(&target, error);
-        let file = OpenOptions::new().write(true).open(&target).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        file.set_len(bytes.min(end)).and_then(|()| file.sync_all()).map_err(failed)?;
+        let target = folder.join(name);
+        let copied = File::open(&segment).and_then(|from| {
+            let mut to = File::create(&target)?;
+            io::copy(&mut from.take(end), &mut to)?;
+            to.sync_all()
+        });
+        copied.map_err(|error| Error::io(&target, error))?;
     }
     sync_folder(folder)
 }
@@ -194,8 +191,8 @@ fn program() -> u128 {
     path.and_then(fs::read).map_or(0, |bytes| Checksum::of(&bytes))
 }
 
-/// What a capsule is of; nothing when `directory` is that of a job.
-pub(super) fn note(directory: &Path) -> Result<Option<CapsuleNote>> {
+/// The input of a capsule, and what the capsule is of; nothing when `directory` is that of a job.
+pub(super) fn open(directory: &Path) -> Result<Option<(LogReader, CapsuleNote)>> {
     if !is_capsule(directory) {
         return Ok(None);
     }
@@ -204,7 +201,8 @@ pub(super) fn note(directory: &Path) -> Result<Option<CapsuleNote>> {
         let place = directory.display();
         return Err(Error::failed(format!("the capsule `{place}` has no input: export it again")));
     };
-    decode_record("the capsule", &last.payload).map(Some)
+    let note = decode_record("the capsule", &last.payload)?;
+    Ok(Some((log, note)))
 }
 
 impl CapsuleNote {

@@ -1,14 +1,11 @@
 //! What the sources of a replay give: read again from where the job stood, or as a log has it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::capsule;
 use super::past::Past;
 use crate::epoch::decode_record;
 use crate::error::{Error, Result};
 use crate::stage::{Given, Piece, Reopen, Retell, Tape};
-use crate::storage::DirectoryStorage;
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
 use crate::wal::{LogReader, RecordKind};
@@ -31,21 +28,21 @@ struct Partition {
 }
 
 /// The input of a replay.
-pub(super) struct Inputs {
+pub(super) struct Inputs<'a> {
     partitions: Vec<Partition>,
-    recorded: Recorded,
+    recorded: Recorded<'a>,
     is_packed: bool,
 }
 
 /// Takes a piece of a partition of a source, or its end.
 pub(super) type Give<'a> = &'a mut dyn FnMut(&str, &str, Option<Piece>) -> Result<()>;
 
-impl Inputs {
+impl<'a> Inputs<'a> {
     /// The input of these epochs; nothing is read yet.
     ///
     /// # Errors
     /// The job had a source that the topology has not.
-    pub(super) fn open(topology: &Topology, past: &Past) -> Result<Self> {
+    pub(super) fn open(topology: &Topology, past: &'a Past) -> Result<Self> {
         let mut partitions = Vec::<Partition>::new();
         let first = past.epochs.values().next().into_iter();
         for (source, name) in first.flat_map(|said| said.positions.keys()) {
@@ -72,11 +69,9 @@ impl Inputs {
                 opened: None,
             });
         }
-        let is_packed = capsule::is_capsule(&past.directory);
-        let directory = if is_packed { capsule::input_of(&past.directory) } else { past.directory.clone() };
-        let log = LogReader::open(Arc::new(DirectoryStorage::new(directory)))?;
+        let log = past.packed().unwrap_or(past.log());
         let recorded = Recorded { log, ahead: BTreeMap::new(), ahead_to: 0, last: past.to.0 };
-        Ok(Inputs { partitions, recorded, is_packed })
+        Ok(Inputs { partitions, recorded, is_packed: past.packed().is_some() })
     }
 
     /// Puts the records of an epoch on the tape; how many they are.
@@ -149,8 +144,8 @@ impl Partition {
 }
 
 /// Input that a log has.
-struct Recorded {
-    log: LogReader,
+struct Recorded<'a> {
+    log: &'a LogReader,
     /// What is read ahead, by epoch, and up to which.
     ahead: BTreeMap<u64, Vec<(String, Given)>>,
     ahead_to: u64,
@@ -158,7 +153,7 @@ struct Recorded {
     last: u64,
 }
 
-impl Recorded {
+impl Recorded<'_> {
     /// What the log has of an epoch, by source.
     fn take(&mut self, epoch: u64) -> Result<Vec<(String, Given)>> {
         if epoch > self.ahead_to {

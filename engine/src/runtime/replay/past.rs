@@ -14,12 +14,14 @@ use crate::runtime::job::{
 };
 use crate::time::Epoch;
 use crate::topology::{NodeKind, Topology};
-use crate::wal::RecordKind;
+use crate::wal::{LogReader, RecordKind};
 
 /// The epochs of a replay.
 pub(super) struct Past {
-    /// The directory of the job, or the capsule.
-    pub(super) directory: PathBuf,
+    /// The job, or the capsule.
+    inspection: Inspection,
+    /// The input that a capsule has.
+    packed: Option<LogReader>,
     /// The epoch behind which it begins; 0 is the beginning.
     pub(super) base: Epoch,
     pub(super) from: Epoch,
@@ -62,9 +64,9 @@ impl Past {
             return Err(Error::failed(format!("the job in `{place}` has not committed an epoch yet")));
         };
         let note: CommitNote = decode_record("the job", &last.payload)?;
-        let packed = capsule::note(directory)?;
-        let from = from.or(packed.as_ref().map(|packed| packed.from));
-        let to = to.or(packed.as_ref().map(|packed| packed.to));
+        let (packed, capsule) = capsule::open(directory)?.unzip();
+        let from = from.or(capsule.as_ref().map(|capsule| capsule.from));
+        let to = to.or(capsule.as_ref().map(|capsule| capsule.to));
         let to = to.map_or(last.epoch, Epoch);
         if to > last.epoch {
             return Err(Error::Config(format!(
@@ -72,9 +74,9 @@ impl Past {
                 last.epoch
             )));
         }
-        let has_state = topology.graph.nodes.iter().any(|node| matches!(node.kind, NodeKind::Aggregate(_)));
+        let has_state = topology.graph.stateful() > 0;
         let floor = log.complete_from();
-        let least = packed.as_ref().map_or(floor, |packed| floor.max(Epoch(packed.base)));
+        let least = capsule.as_ref().map_or(floor, |capsule| floor.max(Epoch(capsule.base)));
         let (base, snapshot) = base(directory, (floor, least, last.epoch), from, has_state)?;
         let from = from.map_or(Epoch(base.0 + 1), Epoch);
         if from > to || from == Epoch(0) {
@@ -85,14 +87,15 @@ impl Past {
         let is_end = |kind: &NodeKind| matches!(kind, NodeKind::Source { .. } | NodeKind::Sink { .. });
         let nodes = topology.graph.nodes.iter();
         let mut past = Past {
-            directory: directory.to_owned(),
+            inspection,
+            packed,
             base,
             from,
             to,
             key_groups: note.key_groups,
             epochs: BTreeMap::new(),
             ends: nodes.filter(|node| is_end(&node.kind)).map(|node| node.name.clone()).collect(),
-            notes: packed.map_or(Vec::new(), |packed| packed.changes(topology)),
+            notes: capsule.map_or(Vec::new(), |capsule| capsule.changes(topology)),
             at_base: Base::Beginning,
         };
         let job = job_id(topology);
@@ -115,17 +118,17 @@ impl Past {
             }
             None => {}
         }
-        past.read(&inspection, floor)?;
+        past.read(floor)?;
         Ok(past)
     }
 
     /// Reads what the epochs say; with an epoch of the log as the base, also what that says.
-    fn read(&mut self, inspection: &Inspection, floor: Epoch) -> Result<()> {
+    fn read(&mut self, floor: Epoch) -> Result<()> {
         let behind = match self.at_base {
             Base::Epoch(..) => Epoch(self.base.0 - 1),
             _ => self.base,
         };
-        inspection.log().committed_records(behind.max(floor), &mut |generation, record| {
+        self.inspection.log().committed_records(behind.max(floor), &mut |generation, record| {
             let epoch = record.epoch;
             if epoch > self.to {
                 return Ok(());
@@ -173,6 +176,16 @@ impl Past {
     /// What the epoch before this one says.
     pub(super) fn said_before(&self, epoch: u64) -> Option<&Said> {
         self.epochs.get(&(epoch - 1))
+    }
+
+    /// The log of the job.
+    pub(super) fn log(&self) -> &LogReader {
+        self.inspection.log()
+    }
+
+    /// The input that a capsule has; nothing for a job.
+    pub(super) fn packed(&self) -> Option<&LogReader> {
+        self.packed.as_ref()
     }
 
     /// True for a source or a sink.
