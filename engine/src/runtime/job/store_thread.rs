@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::state::{Changes, StateBackend, StateStore, TableChanges, VisitRow, VisitValue};
 use crate::time::Epoch;
 
-/// Time between two epochs with which the store is brought up to date, in milliseconds.
+/// Time between two epochs with which the store is brought up to date on disk, in milliseconds.
 const INTERVAL_MS: u64 = 10_000;
 
 /// Bytes of one write while the log is replayed.
@@ -41,7 +41,9 @@ pub(crate) struct StoreHome {
     opened: Mutex<Option<Arc<dyn StateStore>>>,
     pub(crate) marks: StoreMarks,
     durable: AtomicU64,
-    asked_ms: AtomicU64,
+    /// When an epoch was asked for last that the store brings to the disk, and whether the one asked for is.
+    flush_ms: AtomicU64,
+    is_flush_due: AtomicBool,
     /// Keyed state has no room left for what the store does not have.
     pub(crate) is_pressed: Arc<AtomicBool>,
     /// When a snapshot was due last, and how often it is; 0 is never.
@@ -67,7 +69,8 @@ impl StoreHome {
             opened: Mutex::new(None),
             marks: StoreMarks::default(),
             durable: AtomicU64::new(0),
-            asked_ms: AtomicU64::new(0),
+            flush_ms: AtomicU64::new(0),
+            is_flush_due: AtomicBool::new(false),
             is_pressed: Arc::default(),
             snapshot_ms: AtomicU64::new(0),
             snapshot_interval_ms: AtomicU64::new(0),
@@ -97,18 +100,25 @@ impl StoreHome {
             self.snapshot_ms.store(now_ms, SeqCst);
             self.want_snapshot();
         }
-        let is_idle = self.marks.asked.load(SeqCst) <= self.durable.load(SeqCst);
-        let is_due = now_ms.saturating_sub(self.asked_ms.load(SeqCst)) >= INTERVAL_MS;
-        if is_idle && (is_due || self.is_pressed.swap(false, SeqCst) || self.is_awaited()) {
-            self.asked_ms.store(now_ms, SeqCst);
+        let is_due = now_ms.saturating_sub(self.flush_ms.load(SeqCst)) >= INTERVAL_MS;
+        if self.is_idle() && (is_due || self.is_pressed.swap(false, SeqCst) || self.is_awaited()) {
+            if is_due {
+                self.flush_ms.store(now_ms, SeqCst);
+                self.is_flush_due.store(true, SeqCst);
+            }
             self.marks.asked.store(epoch.0, SeqCst);
         }
     }
 
+    /// True when the store has taken all that it asked for. It may still be on the way to the disk: until then
+    /// the log has it.
+    fn is_idle(&self) -> bool {
+        self.asked_epoch() <= self.marks.applied.load(SeqCst)
+    }
+
     /// True when sources wait for the store, and an epoch for it could begin.
     pub(crate) fn is_awaited(&self) -> bool {
-        let asked = self.asked_epoch();
-        self.marks.needed.load(SeqCst) > asked && asked <= self.durable.load(SeqCst)
+        self.marks.needed.load(SeqCst) > self.asked_epoch() && self.is_idle()
     }
 
     /// Asks for an epoch for the store as soon as one can be.
@@ -174,9 +184,13 @@ impl StoreHome {
         store.apply(changes, Some(said))?;
         self.marks.applied.store(epoch.0, SeqCst);
         failpoint::pass("store.applied");
-        store.flush()?;
-        self.durable.store(epoch.0, SeqCst);
-        failpoint::pass("store.flushed");
+        // What is only to leave memory need not be on the disk: a flush per such epoch would leave as many
+        // small files, and merging them would cost more than all the rest.
+        if order.is_some() || self.is_flush_due.swap(false, SeqCst) {
+            store.flush()?;
+            self.durable.store(epoch.0, SeqCst);
+            failpoint::pass("store.flushed");
+        }
         if let Some(order) = order {
             order.carry_out(Some(&*store));
         }

@@ -157,6 +157,8 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
     /// # Errors
     /// A value is larger than 2 GiB.
     pub(crate) fn take_store_changes(&mut self, epoch: u64) -> Result<Vec<Vec<u8>>> {
+        // The epoch before is in the store, or there would not be one now.
+        self.notice_applied();
         let mut filter_bytes = self.filter_bytes();
         let Some(durable) = &mut self.durable else { return Ok(Vec::new()) };
         durable.in_flight = Some(epoch);
@@ -238,9 +240,11 @@ impl<K: Key, V: Record + Clone> KeyedState<K, V> {
             is_pressed.store(true, SeqCst);
         }
         if bytes > bytes_max {
-            // What is held now goes with the epoch that is asked for, or has gone and the next one takes it.
+            // What is held now goes with the epoch that is asked for, or went with the one that the store is
+            // taking; or the next one takes it.
             let asked = asked.load(SeqCst);
-            needed.fetch_max(if durable.captured < asked { asked } else { asked + 1 }, SeqCst);
+            let is_on_the_way = durable.captured < asked || durable.in_flight.is_some();
+            needed.fetch_max(if is_on_the_way { asked } else { asked + 1 }, SeqCst);
         }
     }
 
@@ -388,14 +392,23 @@ mod tests {
         follower.asked.store(7, SeqCst);
         add(&mut state, 0..1);
         assert_eq!(needed(&follower), 7);
-        // Captured: what changed since is for the next.
+        // Captured, and not in the store yet: nothing else has to happen.
         assert!(!state.take_store_changes(7).unwrap().is_empty());
         add(&mut state, 0..1);
-        assert_eq!(needed(&follower), 8);
-        follower.asked.store(9, SeqCst);
+        assert_eq!(needed(&follower), 7);
         follower.applied.store(7, SeqCst);
         add(&mut state, 0..1);
-        assert_eq!((needed(&follower), state.entries_and_held().1), (8, 1), "nothing more is too much");
+        assert_eq!((needed(&follower), state.entries_and_held().1), (7, 1), "nothing more is too much");
+        // No batch comes between two epochs: the second finds out that the first has arrived.
+        add(&mut state, 0..entries + 2);
+        assert_eq!(needed(&follower), 8);
+        for epoch in 8..10 {
+            follower.asked.store(epoch, SeqCst);
+            state.take_store_changes(epoch).unwrap();
+            follower.applied.store(epoch, SeqCst);
+        }
+        state.maintain().unwrap();
+        assert_eq!((needed(&follower), state.entries_and_held().1), (8, 0), "nobody waits for ever");
     }
 
     #[test]
