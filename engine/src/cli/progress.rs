@@ -33,6 +33,8 @@ pub(super) struct Progress {
     held_ms: u64,
     /// It has been said that event time goes on.
     has_gone_on: bool,
+    /// It has been said what an old epoch waits for.
+    has_waited: bool,
 }
 
 impl Progress {
@@ -61,6 +63,7 @@ impl Progress {
             held: None,
             held_ms: 0,
             has_gone_on: false,
+            has_waited: false,
         }
     }
 
@@ -123,6 +126,10 @@ impl Progress {
 
     /// Says why nothing comes out, once per reason.
     fn explain(&mut self, report: &Report, now: u64) {
+        let has_waited = std::mem::replace(&mut self.has_waited, report.waiting.is_some());
+        if let (false, Some(waiting)) = (has_waited, &report.waiting) {
+            self.say(&format!("waiting: {waiting}"));
+        }
         let held = report.nodes.iter().find(|node| node.holding.is_some()).and_then(|node| node.watermark);
         if held != self.held {
             (self.held, self.held_ms) = (held, now);

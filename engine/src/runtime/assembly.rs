@@ -81,6 +81,8 @@ struct Assembly<'a> {
     config: &'a EngineConfig,
     clock: Arc<dyn Clock>,
     board: Arc<EpochBoard>,
+    /// Names of all instances, `stage[subtask]`.
+    labels: Vec<String>,
     wakers: Vec<Vec<InstanceWaker>>,
     ends: Vec<Ends>,
     beginning: &'a Beginning,
@@ -125,12 +127,20 @@ pub(crate) fn assemble(
         .iter()
         .map(|stage| (0..stage.parallelism).map(|_| InstanceWaker::default()).collect())
         .collect();
+    let labels: Vec<String> = plan
+        .stages
+        .iter()
+        .flat_map(|stage| {
+            (0..stage.parallelism).map(|subtask| format!("{}[{subtask}]", graph.nodes[stage.head].name))
+        })
+        .collect();
     let mut assembly = Assembly {
         graph,
         config,
         clock,
         beginning,
-        board: EpochBoard::new(wakers.concat(), beginning.epoch),
+        board: EpochBoard::new(labels.clone(), wakers.concat(), beginning.epoch),
+        labels,
         wakers,
         ends: graph.edges.iter().map(|_| Ends::default()).collect(),
         meters: vec![Vec::new(); graph.nodes.len()],
@@ -186,7 +196,7 @@ impl Assembly<'_> {
                 self.own_meters.clear();
                 let head = self.plan.stages[stage].head;
                 let instance = self.instance(head)?;
-                let label = format!("{}[{subtask}]", self.graph.nodes[head].name);
+                let label = self.labels[self.index].clone();
                 slots.push(Slot { instance, label, subtask: self.subtask() });
             }
         }

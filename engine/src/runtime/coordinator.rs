@@ -42,6 +42,14 @@ impl Coordinator {
         }
     }
 
+    /// Tells whoever looks what an old epoch waits for.
+    fn explain(&mut self) {
+        let waiting = self.epochs.waiting(self.clock.monotonic_ms());
+        if let Some(waiting) = self.control.waiting(waiting) {
+            tracing::warn!("{waiting}");
+        }
+    }
+
     /// An instance has passed an epoch, or all have ended.
     fn advance(&mut self) {
         while let Some(complete) = self.epochs.complete(&*self.clock) {
@@ -87,7 +95,10 @@ impl Actor for Coordinator {
             }
         }
         self.board.listen(move || address.do_send(Advance));
-        context.run_interval(self.interval, |coordinator, _| coordinator.start_epoch());
+        context.run_interval(self.interval, |coordinator, _| {
+            coordinator.start_epoch();
+            coordinator.explain();
+        });
         // Nobody says when sources begin to wait for the store, or the store can take more.
         context.run_interval(URGENT_INTERVAL, |coordinator, _| coordinator.advance());
         self.advance();

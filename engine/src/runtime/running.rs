@@ -41,6 +41,8 @@ pub(crate) struct Control {
     finished: (Mutex<bool>, Condvar),
     epoch: AtomicU64,
     restarts: AtomicU64,
+    /// What an old epoch waits for.
+    waiting: Mutex<Option<String>>,
     had_ended: AtomicBool,
 }
 
@@ -51,6 +53,12 @@ impl Control {
 
     pub(crate) fn completed(&self, epoch: Epoch) {
         self.epoch.store(epoch.0, SeqCst);
+    }
+
+    /// Sets what an old epoch waits for; returns it when nothing was known of it before.
+    pub(crate) fn waiting(&self, waiting: Option<String>) -> Option<String> {
+        let before = std::mem::replace(&mut *guard(&self.waiting), waiting.clone());
+        waiting.filter(|_| before.is_none())
     }
 
     pub(crate) fn forget(&self, label: &str) {
@@ -98,6 +106,8 @@ pub struct Report {
     pub epoch: u64,
     /// How often the topology was started again after a failure.
     pub restarts: u64,
+    /// What an epoch waits for that has been under way for long: which instances, or the log.
+    pub waiting: Option<String>,
     /// A run before this one had come to the end of the input: there was nothing left to do.
     pub had_ended: bool,
     /// It was asked to stop. With a state directory the input has not ended then: windows stay open, and the
@@ -195,6 +205,7 @@ impl Topology {
             finished: (Mutex::new(false), Condvar::new()),
             epoch: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            waiting: Mutex::default(),
             had_ended: AtomicBool::new(false),
         });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -335,6 +346,7 @@ fn report(shape: &Shape, control: &Control) -> Report {
         nodes,
         epoch: control.epoch.load(SeqCst),
         restarts: control.restarts.load(SeqCst),
+        waiting: guard(&control.waiting).clone(),
         had_ended: control.had_ended.load(SeqCst),
         stopped: control.stopping.load(SeqCst),
     }

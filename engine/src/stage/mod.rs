@@ -76,6 +76,8 @@ pub(crate) type Outputs = Vec<Arc<Mutex<dyn Output>>>;
 
 /// How far the instances of a run are with the epochs: where instances and whoever commits epochs meet.
 pub(crate) struct EpochBoard {
+    /// Names of the instances, `stage[subtask]`.
+    labels: Vec<String>,
     /// The newest epoch that each instance has passed.
     passed: Vec<AtomicU64>,
     /// Instances whose input has ended.
@@ -104,9 +106,10 @@ impl std::fmt::Debug for EpochBoard {
 }
 
 impl EpochBoard {
-    /// A board for the instances behind `wakers`; `committed` is the last epoch of an earlier run.
-    pub(crate) fn new(wakers: Vec<InstanceWaker>, Epoch(committed): Epoch) -> Arc<Self> {
+    /// A board for instances with these names; `committed` is the last epoch of an earlier run.
+    pub(crate) fn new(labels: Vec<String>, wakers: Vec<InstanceWaker>, Epoch(committed): Epoch) -> Arc<Self> {
         Arc::new(EpochBoard {
+            labels,
             passed: wakers.iter().map(|_| AtomicU64::new(committed)).collect(),
             ended: AtomicUsize::new(0),
             requested: AtomicU64::new(committed),
@@ -131,7 +134,7 @@ impl EpochBoard {
     }
 
     /// An instance has passed an epoch, and says this about it.
-    fn pass(&self, instance: usize, epoch: u64, mut entries: Vec<Entry>) {
+    pub(crate) fn pass(&self, instance: usize, epoch: u64, mut entries: Vec<Entry>) {
         if !entries.is_empty() {
             let mut all = guard(&self.entries);
             all.entry(epoch).or_default().append(&mut entries);
@@ -159,6 +162,12 @@ impl EpochBoard {
     /// The newest epoch that all instances have passed.
     pub(crate) fn complete(&self) -> Epoch {
         Epoch(self.passed.iter().map(|passed| passed.load(SeqCst)).min().unwrap_or(0))
+    }
+
+    /// Names of the instances that have not passed this epoch.
+    pub(crate) fn behind(&self, Epoch(epoch): Epoch) -> impl Iterator<Item = &str> {
+        let passed = self.passed.iter().zip(&self.labels);
+        passed.filter(move |(passed, _)| passed.load(SeqCst) < epoch).map(|(_, label)| label.as_str())
     }
 
     /// Asks for an epoch: sources and ended instances begin it.
