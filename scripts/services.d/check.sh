@@ -13,7 +13,7 @@ broken() {
 
 runs() { [[ " ${running[*]} " == *" $1 "* ]]; }
 
-# What is not killed and started again keeps its address, and so does what is.
+# A server that was killed comes back where it was.
 kill_and_start() {
     local before
     before=$("$services" status "$1")
@@ -94,7 +94,7 @@ check_s3() {
     second=$(s3_status -X PUT --data-binary 43 -H 'If-None-Match: *')
     [ "$first $second" = '200 412' ] || broken "s3: an object created twice answers $first $second, not 200 412"
     kill_and_start s3
-    [ "$(s3_status)" = 200 ] && [ "$(cat "$data/body")" = 42 ] || broken "s3 lost an object by kill -9"
+    [ "$(s3_status) $(cat "$data/body")" = '200 42' ] || broken "s3 lost an object by kill -9"
     ok "s3: an object is created once; it is there after kill -9"
 }
 
@@ -124,7 +124,9 @@ check_down() {
     pids=$(for name in "${running[@]}"; do tree_of "$name"; done)
     "$services" down
     for pid in $pids; do [ ! -e "/proc/$pid" ] || is_zombie "$pid" || broken "process $pid is left running"; done
-    for name in "$data"/*/port*; do ! is_taken "$(cat "$name")" || broken "somebody listens on the port in $name"; done
+    for name in "$data"/*/port*; do
+        ! is_taken "$(cat "$name")" || broken "somebody listens on the port in $name"
+    done
     ok "down: of $(wc -w <<<"$pids") processes none is left"
 }
 

@@ -69,16 +69,31 @@ postgres_cluster() {
 postgres_initialize() {
     local cluster password
     cluster=$(postgres_cluster)
-    [ ! -f "$cluster/PG_VERSION" ] || return 0
-    password=$(secret_in "$data/postgres/password")
+    [ ! -d "$cluster" ] || return 0
+    rm -rf "$cluster.part"
+    # A copy that user postgres can read.
+    password=$(postgres_home)/password.part
+    secret_in "$data/postgres/password" >/dev/null
+    cp "$data/postgres/password" "$password"
+    if [ "$(id -u)" -eq 0 ]; then chown postgres "$password"; fi
     # shellcheck disable=SC2046
     (cd / && $(postgres_as) "$(postgres_programs)/initdb" --pgdata="$cluster.part" --username="$postgres_user" \
-        --auth=scram-sha-256 --pwfile=/dev/stdin --encoding=UTF8 --locale=C <<<"$password" \
+        --auth=scram-sha-256 --pwfile="$password" --encoding=UTF8 --locale=C </dev/null \
         >"$data/postgres/initdb.log" 2>&1) || {
         tail -n 5 "$data/postgres/initdb.log" >&2
         fail "initdb failed: $data/postgres/initdb.log"
     }
+    rm "$password"
     mv "$cluster.part" "$cluster"
+}
+
+# A killed server whose parent never asks for its end, as in a container without init, looks alive to PostgreSQL.
+postgres_forget_zombie() {
+    local file pid
+    file=$(postgres_cluster)/postmaster.pid
+    [ -f "$file" ] || return 0
+    pid=$(head -n 1 "$file")
+    if is_zombie "$pid"; then rm "$file"; fi
 }
 
 postgres_url() {
@@ -91,6 +106,7 @@ postgres_start() {
     local port
     port=$(port_in "$data/postgres/port")
     postgres_initialize
+    postgres_forget_zombie
     # shellcheck disable=SC2046
     launch postgres $(postgres_as) "$(postgres_programs)/postgres" -D "$(postgres_cluster)" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=16MB -c max_connections=60 \

@@ -88,12 +88,13 @@ launch() {
     [ ! -f "$folder/log" ] || mv "$folder/log" "$folder/log.before"
     (
         cd "$folder" || exit
-        exec 8>&- 9>&- </dev/null >"$folder/log" 2>&1
+        exec 7>&- 8>&- 9>&- </dev/null >"$folder/log" 2>&1
         # The identity is written by the process itself before it becomes the server: none can be lost.
         # shellcheck disable=SC2016
         exec setsid bash -c '
             stat=$(cat /proc/$$/stat)
-            echo "$$ $(cat /proc/sys/kernel/random/boot_id) $(awk "{ print \$20 }" <<<"${stat##*) }")" >identity.part
+            start=$(awk "{ print \$20 }" <<<"${stat##*) }")
+            echo "$$ $(cat /proc/sys/kernel/random/boot_id) $start" >identity.part
             mv identity.part identity
             exec "$@"' launch "$@"
     ) &

@@ -16,7 +16,7 @@ s3_packages() { :; }
 
 s3_missing() {
     if s3_program >/dev/null || have go; then return; fi
-    printf 'neither versitygw nor Go, to build it, is here; https://go.dev/dl or https://github.com/versity/versitygw'
+    printf 'versitygw missing, and Go to build it; https://go.dev/dl or https://github.com/versity/versitygw'
 }
 
 s3_stop_signal() { echo TERM; }
