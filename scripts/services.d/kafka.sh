@@ -29,9 +29,8 @@ kafka_stop_signal() { echo TERM; }
 # Into a folder of its own first: a broken download must not look like a whole one.
 kafka_fetch() {
     local into
-    if kafka_fetched; then return; fi
-    have mvn || fail "Maven is missing; $(way_out maven)"
     into=$(kafka_libraries)
+    if kafka_fetched; then return; fi
     lock_downloads
     if kafka_fetched; then return; fi
     say "fetching Kafka $(kafka_version) from Maven Central (45 MB, once)"
@@ -40,10 +39,10 @@ kafka_fetch() {
     if ! mvn -B -q -f "$kafka_parts/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
         -DoutputDirectory="$into.part" </dev/null >"$into.log" 2>&1; then
         tail -n 5 "$into.log" >&2
-        fail "Maven could not fetch Kafka ($into.log). Is https://repo.maven.apache.org reachable?"
+        say "Maven could not fetch Kafka ($into.log). Is https://repo.maven.apache.org reachable?"
+        return 1
     fi
-    cp "$kafka_parts/pom.xml" "$into.part/pom.xml"
-    mv "$into.part" "$into"
+    cp "$kafka_parts/pom.xml" "$into.part/pom.xml" && mv "$into.part" "$into" || return 1
     exec 8>&-
 }
 
@@ -54,8 +53,10 @@ kafka_java() {
 }
 
 kafka_run() {
-    have java || fail "Java is missing; $(way_out default-jre-headless)"
-    kafka_fetch
+    local missing
+    missing=$(kafka_missing)
+    [ -z "$missing" ] || fail "$missing"
+    kafka_fetch || fail "Kafka's programs are not here"
     kafka_java "$@"
 }
 
@@ -118,18 +119,16 @@ kafka_format() {
 }
 
 kafka_ready() {
-    grep -q 'Kafka Server started' "$data/kafka/log" && answers "$(cat "$data/kafka/port")" \
+    grep -qs "Kafka Server started" "$data/kafka/log" && answers "$(cat "$data/kafka/port")" \
         && answers "$(cat "$data/kafka/port-tls")"
 }
 
 kafka_start() {
-    kafka_fetch
     kafka_configure
     kafka_format
     launch kafka java -Xms64m -Xmx320m -XX:MaxDirectMemorySize=64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
         -Dorg.slf4j.simpleLogger.showDateTime=true '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS' \
         -cp "$(kafka_libraries)/*" kafka.Kafka "$data/kafka/server.properties"
-    wait_ready kafka 180 kafka_ready
 }
 
 kafka_env() {

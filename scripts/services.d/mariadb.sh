@@ -23,6 +23,8 @@ mariadb_missing() {
     [ -z "$packages" ] || printf '%s missing; %s' "$packages" "$(way_out "$packages")"
 }
 
+mariadb_fetch() { :; }
+
 mariadb_stop_signal() { echo TERM; }
 
 mariadb_initialize() {
@@ -67,7 +69,6 @@ mariadb_start() {
         --innodb-buffer-pool-size=16M --innodb-log-file-size=16M --key-buffer-size=1M --max-connections=60 \
         --server-id=1 --log-bin=binlog --binlog-format=ROW --binlog-row-image=FULL --binlog-row-metadata=FULL \
         --character-set-server=utf8mb4
-    wait_ready mariadb 60 mariadb_ready
 }
 
 mariadb_env() {

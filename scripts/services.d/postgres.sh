@@ -26,6 +26,8 @@ postgres_missing() {
     fi
 }
 
+postgres_fetch() { :; }
+
 postgres_stop_signal() { echo INT; }
 
 # PostgreSQL refuses to run as root.
@@ -100,7 +102,13 @@ postgres_url() {
     echo "postgres://$postgres_user:$(cat "$data/postgres/password")@127.0.0.1:$(cat "$data/postgres/port")/$1"
 }
 
-postgres_ready() { psql "$(postgres_url postgres)" -XqAtc 'select 1' >/dev/null 2>&1 </dev/null; }
+postgres_says() { psql "$(postgres_url "$1")" -XqAtc "$2" </dev/null; }
+
+# The first time the database is not there.
+postgres_ready() {
+    postgres_says headwater 'select 1' >/dev/null 2>&1 \
+        || postgres_says postgres 'create database headwater' >/dev/null 2>&1
+}
 
 postgres_start() {
     local port
@@ -112,9 +120,6 @@ postgres_start() {
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=16MB -c max_connections=60 \
         -c wal_level=logical -c max_wal_senders=10 -c max_replication_slots=20 -c max_prepared_transactions=60 \
         -c max_wal_size=256MB -c min_wal_size=32MB -c jit=off
-    wait_ready postgres 60 postgres_ready
-    psql "$(postgres_url postgres)" -XqAtc "select 1 from pg_database where datname = 'headwater'" </dev/null \
-        | grep -q 1 || psql "$(postgres_url postgres)" -Xqc 'create database headwater' </dev/null
 }
 
 postgres_env() { export_line POSTGRES_URL "$(postgres_url headwater)"; }

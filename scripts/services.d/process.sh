@@ -101,12 +101,12 @@ launch() {
     launched=$!
 }
 
-# Waits until command $3.. says that service $1 is ready, for $2 seconds.
+# Waits until service $1 is ready, for three minutes.
 wait_ready() {
-    local name=$1 end=$((SECONDS + $2))
-    shift 2
-    while ! "$@"; do
-        if ! kill -0 "$launched" 2>/dev/null; then
+    local name=$1 end=$((SECONDS + 180)) pid=${launched:-}
+    pid=${pid:-$(pid_of "$name")}
+    while ! "${name}_ready"; do
+        if ! kill -0 "$pid" 2>/dev/null; then
             tail -n 20 "$data/$name/log" >&2
             fail "$name ended while it started; the whole log: $data/$name/log"
         fi

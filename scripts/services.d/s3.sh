@@ -11,17 +11,19 @@ s3_program() {
     if [ -x "$built" ]; then echo "$built"; else command -v versitygw; fi
 }
 
-# Debian's Go is too old, so there is nothing to install.
+# Go 1.21 and newer fetch the Go that a module asks for; Debian 12 has an older one, so nothing is installed.
+s3_go() { have go && [ "$(go env GOVERSION | sed -E 's/^go1\.([0-9]+).*/\1/')" -ge 21 ]; }
+
 s3_packages() { :; }
 
 s3_missing() {
-    if s3_program >/dev/null || have go; then return; fi
-    printf 'versitygw missing, and Go to build it; https://go.dev/dl or https://github.com/versity/versitygw'
+    if s3_program >/dev/null || s3_go; then return; fi
+    printf 'versitygw missing, and Go 1.21 to build it; https://go.dev/dl or https://github.com/versity/versitygw'
 }
 
 s3_stop_signal() { echo TERM; }
 
-s3_build() {
+s3_fetch() {
     local into=$downloads/versitygw-$s3_version
     if s3_program >/dev/null; then return; fi
     lock_downloads
@@ -30,9 +32,10 @@ s3_build() {
     mkdir -p "$into"
     GOBIN=$into/part nice go install "$s3_module@$s3_version" >"$into/log" 2>&1 </dev/null || {
         tail -n 5 "$into/log" >&2
-        fail "Go could not build versitygw: $into/log"
+        say "Go could not build versitygw ($into/log). Is https://proxy.golang.org reachable?"
+        return 1
     }
-    mv "$into/part/versitygw" "$into/versitygw"
+    mv "$into/part/versitygw" "$into/versitygw" || return 1
     exec 8>&-
 }
 
@@ -41,13 +44,11 @@ s3_ready() { answers "$(cat "$data/s3/port")"; }
 s3_start() {
     local folder=$data/s3 port
     port=$(port_in "$folder/port")
-    s3_build
     # Beside the objects, not in extended attributes, which some file systems do not have.
     mkdir -p "$folder/buckets/headwater" "$folder/attributes"
     ROOT_ACCESS_KEY=$s3_key ROOT_SECRET_KEY=$(secret_in "$folder/password") GOMEMLIMIT=128MiB GOMAXPROCS=2 \
         launch s3 "$(s3_program)" --port "127.0.0.1:$port" --quiet --keep-alive --max-connections 1000 \
         --max-requests 1000 posix --concurrency 100 --sidecar "$folder/attributes" "$folder/buckets"
-    wait_ready s3 30 s3_ready
 }
 
 s3_env() {
