@@ -131,18 +131,23 @@ check_down() {
     ok "down: of $(wc -w <<<"$pids") processes none is left"
 }
 
+forget_given() {
+    local name
+    for name in "${all[@]}"; do unset "$(given_name "$name")"; done
+}
+
 check() {
     local name word
     running=()
     # Our own servers are tried, whatever is given.
-    for name in "${all[@]}"; do unset "$(given_name "$name")"; done
+    forget_given
     data=$target/services/check
     export HEADWATER_SERVICES=$data
     mkdir -p "$data"
     exec 7>"$target/services/check.lock"
     flock -w 900 7 || fail "another check has run for 15 minutes: $target/services/check.lock"
     "$services" wipe
-    trap '"$services" wipe' EXIT
+    trap 'forget_given; "$services" wipe' EXIT
     "$services" up
     while read -r name word; do
         case $word in 127.0.0.1:*) running+=("$name") ;; esac

@@ -34,15 +34,17 @@ kafka_fetch() {
     lock_downloads
     if kafka_fetched; then return; fi
     say "fetching Kafka $(kafka_version) from Maven Central (45 MB, once)"
-    rm -rf "$into" "$into.part"
+    rm -rf "$into.part"
     mkdir -p "$into.part"
-    if ! mvn -B -q -f "$kafka_parts/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+    if ! mvn -B -q -Dstyle.color=never -f "$kafka_parts/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
         -DoutputDirectory="$into.part" </dev/null >"$into.log" 2>&1; then
-        tail -n 5 "$into.log" >&2
+        grep -m 1 ERROR "$into.log" >&2 || true
         say "Maven could not fetch Kafka ($into.log). Is https://repo.maven.apache.org reachable?"
         return 1
     fi
-    cp "$kafka_parts/pom.xml" "$into.part/pom.xml" && mv "$into.part" "$into" || return 1
+    cp "$kafka_parts/pom.xml" "$into.part/pom.xml" || return 1
+    rm -rf "$into"
+    mv "$into.part" "$into" || return 1
     exec 8>&-
 }
 
