@@ -28,13 +28,14 @@ read_committed() {
     local brokers=$1
     shift
     "$services" kafka-run org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$brokers" \
-        --topic "$topic" --from-beginning --max-messages 100 --timeout-ms 60000 \
+        --topic "$topic" --from-beginning --max-messages 100 --timeout-ms 30000 \
         --command-property isolation.level=read_committed "$@" 2>"$data/stderr" | sort -n >"$data/said" || {
         tail -n 20 "$data/stderr"
         broken "the consumer at $brokers"
     }
     cmp -s "$data/said" "$data/expected" || {
-        diff "$data/expected" "$data/said" | head -n 20
+        diff "$data/expected" "$data/said" | head -n 20 || true
+        tail -n 5 "$data/stderr"
         broken "the records at $brokers are not those that were written"
     }
 }
