@@ -24,13 +24,22 @@ install_for() {
     read -ra packages <<<"$("${1}_packages" | xargs)"
     if [ "${#packages[@]}" -eq 0 ] || ! may_install; then return; fi
     as_root apt-get update -qq </dev/null >/dev/null || true
-    if [ "$1" = postgres ] && ! have pg_conftool; then
-        # Debian would make a cluster of its own with the package, and start it.
-        apt_install postgresql-common || return 0
-        as_root pg_conftool /etc/postgresql-common/createcluster.conf set create_main_cluster off || true
-        apt_install "${packages[@]}" || true
-        as_root pg_conftool /etc/postgresql-common/createcluster.conf remove create_main_cluster || true
+    if [ "$1" = postgres ]; then
+        install_postgres "${packages[@]}"
     else
         apt_install "${packages[@]}" || true
     fi
+}
+
+# Without the cluster that Debian would make with the package, and start: nothing of the system's shall run.
+install_postgres() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    apt_install postgresql-common || return 0
+    if grep -qs '^create_main_cluster' "$settings"; then
+        apt_install "$@" || true
+        return
+    fi
+    as_root pg_conftool "$settings" set create_main_cluster off || true
+    apt_install "$@" || true
+    as_root pg_conftool "$settings" remove create_main_cluster || true
 }

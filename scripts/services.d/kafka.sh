@@ -36,8 +36,8 @@ kafka_fetch() {
     say "fetching Kafka $(kafka_version) from Maven Central (45 MB, once)"
     rm -rf "$into.part"
     mkdir -p "$into.part"
-    if ! mvn -B -q -Dstyle.color=never -f "$kafka_parts/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
-        -DoutputDirectory="$into.part" </dev/null >"$into.log" 2>&1; then
+    if ! mvn -B -q -Dstyle.color=never -f "$kafka_parts/pom.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$into.part" </dev/null >"$into.log" 2>&1; then
         grep -m 1 ERROR "$into.log" >&2 || true
         say "Maven could not fetch Kafka ($into.log). Is https://repo.maven.apache.org reachable?"
         return 1
