@@ -31,7 +31,9 @@ is_paused() { [ "$(state "$(pid_of "$1")")" = T ]; }
 tree_of() {
     local pid
     pid=$(pid_of "$1") || return 0
-    ps -A -o pid= -o ppid= | awk -v root="$pid" '
+    # Pid and parent out of `pid (name) state parent ..`; ps is not everywhere. Who ends meanwhile is no error.
+    { cat /proc/[0-9]*/stat 2>/dev/null || true; } \
+        | sed -nE 's/^([0-9]+) \(.*\) . ([0-9]+) .*/\1 \2/p' | awk -v root="$pid" '
         { parent[$1] = $2 }
         END {
             below[root] = 1
