@@ -8,6 +8,8 @@ mod file_sink;
 mod framed;
 mod generator;
 mod host;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod memory;
 mod socket;
 
@@ -17,5 +19,7 @@ pub use self::file_sink::{CsvSink, JsonLinesSink};
 pub use self::framed::{ClientPosition, FramedClient, FramedPosition, FramedSocket};
 pub use self::generator::{Generator, Rate, SourceExt, Throttled};
 pub use self::host::{HostMetrics, HostReading};
+#[cfg(feature = "kafka")]
+pub use self::kafka::{KafkaCluster, KafkaMessage, KafkaPosition, KafkaSink, KafkaSource};
 pub use self::memory::{Collect, MemorySource};
 pub use self::socket::SocketLines;

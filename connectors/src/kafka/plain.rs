@@ -1,0 +1,71 @@
+//! `Plain`: rows go to their topic as they come, and an epoch ends when all have arrived: at least once.
+
+use headwater::batch::{Batch, Record};
+use headwater::sink::{Cut, SinkWriter, Staged};
+use headwater::{Error, Result};
+
+use super::cluster::KafkaCluster;
+use super::sink::Encoding;
+use super::staged::{Row, Staging};
+use super::transactions::Client;
+
+/// Writes rows that are seen at once.
+pub(super) struct Plain<T: Record> {
+    client: Client,
+    cluster: KafkaCluster,
+    topic: String,
+    encoding: Encoding<T>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl<T: Record> Plain<T> {
+    /// # Errors
+    /// The client cannot be made.
+    pub(super) fn new(cluster: KafkaCluster, topic: String, encoding: Encoding<T>) -> Result<Self> {
+        let client = Client::new(&cluster, &[])?;
+        Ok(Plain { client, cluster, topic, encoding, key: Vec::new(), value: Vec::new() })
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.client.take_undelivered() {
+            Some(said) => Err(Error::failed(format!("Kafka at {}: {said}", self.cluster.brokers()))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<T: Record> SinkWriter<T> for Plain<T> {
+    fn write(&mut self, batch: &Batch<T>) -> Result<()> {
+        let Plain { client, topic, encoding, key, value, .. } = self;
+        let mut outcome = Ok(());
+        batch.for_each(|_, view| {
+            if outcome.is_ok() {
+                key.clear();
+                value.clear();
+                let has_key = encoding.key(view, key);
+                encoding.value(view, value);
+                let timestamp = encoding.timestamp(view);
+                let row = Row { key: has_key.then_some(key), value, timestamp };
+                outcome = client.send(topic, row, None);
+            }
+        });
+        client.producer.poll(std::time::Duration::ZERO);
+        outcome.map_err(|error| self.cluster.explain("a row cannot be sent", &error, &self.client.notes))?;
+        self.check()
+    }
+
+    fn prepare(&mut self, _: Cut) -> Result<Staged> {
+        self.client.drain();
+        self.check()?;
+        Ok(Staged::nothing())
+    }
+}
+
+/// Adds the rows of a batch to those of its epoch.
+pub(super) fn stage<T: Record>(batch: &Batch<T>, encoding: &Encoding<T>, staging: &mut Staging) {
+    batch.for_each(|_, view| {
+        let timestamp = encoding.timestamp(view);
+        staging.push(|key| encoding.key(view, key), |value| encoding.value(view, value), timestamp);
+    });
+}

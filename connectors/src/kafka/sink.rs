@@ -1,0 +1,301 @@
+//! `KafkaSink`: rows as messages of a topic, at least once or exactly once.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater::batch::{Batch, Record};
+use headwater::sink::{Cut, Delivery, OutputMode, Sink, SinkParallelism, SinkWriter, Staged, Subtask};
+use headwater::time::{Epoch, Timestamp};
+use headwater::{Error, Result};
+
+use super::cluster::KafkaCluster;
+use super::plain::{Plain, stage};
+use super::staged::{self, Author, NO_TIMESTAMP, Staging};
+use super::token::{TOKEN_TOPIC, Tokens, create_topic};
+use super::transactions::Transactions;
+use crate::format::{encode_csv_row, encode_json_line};
+
+type Write<T> = dyn for<'a> Fn(<T as Record>::View<'a>, &mut Vec<u8>) + Send + Sync;
+type Time<T> = dyn for<'a> Fn(<T as Record>::View<'a>) -> Timestamp + Send + Sync;
+
+/// How a row becomes a message.
+pub(super) struct Encoding<T: Record> {
+    value: Arc<Write<T>>,
+    key: Option<Arc<Write<T>>>,
+    timestamp: Option<Arc<Time<T>>>,
+}
+
+impl<T: Record> Clone for Encoding<T> {
+    fn clone(&self) -> Self {
+        Encoding { value: Arc::clone(&self.value), key: self.key.clone(), timestamp: self.timestamp.clone() }
+    }
+}
+
+impl<T: Record> Encoding<T> {
+    pub(super) fn value(&self, view: T::View<'_>, out: &mut Vec<u8>) {
+        (self.value)(view, out);
+    }
+
+    /// False when messages have no key.
+    pub(super) fn key(&self, view: T::View<'_>, out: &mut Vec<u8>) -> bool {
+        self.key.as_ref().map(|key| key(view, out)).is_some()
+    }
+
+    pub(super) fn timestamp(&self, view: T::View<'_>) -> Timestamp {
+        self.timestamp.as_ref().map_or(NO_TIMESTAMP, |timestamp| timestamp(view))
+    }
+}
+
+/// Writes rows as messages of a topic, one producer per subtask.
+///
+/// | | guarantee |
+/// |---|---|
+/// | [`exactly_once`](Self::exactly_once) | readers of `read_committed` see every row once, in one transaction per epoch and subtask |
+/// | otherwise | every row at least once: those behind the last epoch come again after a crash; an idempotent producer |
+///
+/// With exactly once an epoch's rows are in the epoch log before their transaction begins, which is therefore as
+/// short as sending them: readers wait no longer than an epoch, and no time-out of a transaction can lose rows. In
+/// the transaction is a token, which says after a crash whether they are in the topic. If the cluster is away, the
+/// sink waits (see [`patience`](Self::patience)).
+///
+/// Rows of the same key go to the same partition as with Kafka's own clients.
+///
+/// ```no_run
+/// use headwater::prelude::*;
+/// use headwater_connectors::{KafkaSink, KafkaSource};
+///
+/// let flow = StreamBuilder::new("words");
+/// let totals = KafkaSink::json("127.0.0.1:9092", "totals")
+///     .key(|row, key| key.extend_from_slice(row.key.as_bytes()))
+///     .exactly_once("word-totals");
+/// flow.source("lines", KafkaSource::text("127.0.0.1:9092", "lines"))
+///     .flat_map(|line, out| line.split(' ').for_each(|word| out.push(word)))
+///     .event_time(|_| 0, Watermarks::bounded(secs(0)))
+///     .key_by(|word| word)
+///     .window(Window::tumbling(secs(60)))
+///     .aggregate(|a| a.count())
+///     .sink("totals", totals);
+/// flow.build()?.run(EngineConfig::default().state_dir("state"))?;
+/// # Ok::<(), headwater::Error>(())
+/// ```
+pub struct KafkaSink<T: Record> {
+    cluster: KafkaCluster,
+    topic: String,
+    encoding: Encoding<T>,
+    exactly_once: Option<String>,
+    token_topic: String,
+    create: Option<i32>,
+    changes: bool,
+    timeout: Duration,
+    patience: Duration,
+}
+
+impl<T: Record> fmt::Debug for KafkaSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink")
+            .field("cluster", &self.cluster)
+            .field("topic", &self.topic)
+            .field("exactly_once", &self.exactly_once)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Record> KafkaSink<T> {
+    /// Each value is a JSON object, as `JsonLinesSink` writes it.
+    #[must_use]
+    pub fn json(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
+        KafkaSink::with(cluster, topic, |view, out| {
+            encode_json_line::<T>(view, out);
+            out.pop();
+        })
+    }
+
+    /// Each value is a row of comma-separated cells, as `CsvSink` writes it.
+    #[must_use]
+    pub fn csv(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
+        KafkaSink::with(cluster, topic, |view, out| {
+            encode_csv_row::<T>(view, b',', out);
+            out.pop();
+        })
+    }
+
+    /// Each value is what `encode` appends for a row.
+    #[must_use]
+    pub fn with(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        encode: impl for<'a> Fn(T::View<'a>, &mut Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
+        KafkaSink {
+            cluster: cluster.into(),
+            topic: topic.into(),
+            encoding: Encoding { value: Arc::new(encode), key: None, timestamp: None },
+            exactly_once: None,
+            token_topic: TOKEN_TOPIC.to_owned(),
+            create: None,
+            changes: false,
+            timeout: Duration::from_secs(15),
+            patience: Duration::from_secs(120),
+        }
+    }
+
+    /// The key of a message, as the bytes that `key` appends; without it, messages are spread over the partitions.
+    #[must_use]
+    pub fn key(mut self, key: impl for<'a> Fn(T::View<'a>, &mut Vec<u8>) + Send + Sync + 'static) -> Self {
+        self.encoding.key = Some(Arc::new(key));
+        self
+    }
+
+    /// The timestamp of a message, in milliseconds since 1970; without it, when it is sent.
+    #[must_use]
+    pub fn timestamp(
+        mut self,
+        timestamp: impl for<'a> Fn(T::View<'a>) -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        self.encoding.timestamp = Some(Arc::new(timestamp));
+        self
+    }
+
+    /// Every row once for readers of `read_committed`. `id` names this sink of this job in the cluster, for ever:
+    /// no other may have it. It is the beginning of the transactional ids.
+    #[must_use]
+    pub fn exactly_once(self, id: impl Into<String>) -> Self {
+        KafkaSink { exactly_once: Some(id.into()), ..self }
+    }
+
+    /// The compacted topic that says which epochs are written (`headwater-tokens`). It is made if it is missing.
+    #[must_use]
+    pub fn token_topic(self, topic: impl Into<String>) -> Self {
+        KafkaSink { token_topic: topic.into(), ..self }
+    }
+
+    /// Makes the topic with so many partitions, if it is missing.
+    #[must_use]
+    pub fn create_topic(self, partitions: u16) -> Self {
+        KafkaSink { create: Some(i32::from(partitions)), ..self }
+    }
+
+    /// After how long the brokers end a transaction of a process that is gone (15 s): as long may readers of
+    /// `read_committed` wait after a crash, unless the job is started again before.
+    #[must_use]
+    pub fn transaction_timeout(self, timeout: Duration) -> Self {
+        KafkaSink { timeout, ..self }
+    }
+
+    /// How long the sink waits for a cluster that is away (2 min) before the run fails. Meanwhile sources wait, and
+    /// memory does not grow.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        KafkaSink { patience, ..self }
+    }
+
+    /// Takes the rows of a result that changes, too: one message per change. With a key and a compacted topic the
+    /// newest row of each key stays.
+    #[must_use]
+    pub fn changes(self) -> Self {
+        KafkaSink { changes: true, ..self }
+    }
+
+    /// # Errors
+    /// The cluster cannot be reached, or has no such topic.
+    fn check_topic(&self) -> Result<()> {
+        let (client, notes) = self.cluster.consumer(&self.topic, &[])?;
+        if let Some(partitions) = self.create
+            && self.cluster.find_partitions(&client, &self.topic, &notes)?.is_none()
+        {
+            return create_topic(&self.cluster, &self.topic, partitions, &[]);
+        }
+        self.cluster.partitions(&client, &self.topic, &notes).map(drop)
+    }
+}
+
+impl<T: Record> Sink<T> for KafkaSink<T> {
+    fn parallelism(&self) -> SinkParallelism {
+        SinkParallelism::PerSubtask
+    }
+
+    fn accepts(&self, mode: OutputMode) -> bool {
+        self.changes || mode == OutputMode::Append
+    }
+
+    fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
+        self.check_topic()?;
+        let (cluster, topic) = (self.cluster.clone(), self.topic.clone());
+        let Some(id) = &self.exactly_once else {
+            return Ok(Box::new(Plain::new(cluster, topic, self.encoding.clone())?));
+        };
+        if id.is_empty() {
+            return Err(Error::Config("exactly_once needs an id that is not empty".to_owned()));
+        }
+        let tokens = Tokens::new(cluster.clone(), self.token_topic.clone());
+        tokens.prepare()?;
+        let transactions = Transactions {
+            cluster,
+            topic,
+            id: id.clone(),
+            tokens,
+            timeout: self.timeout,
+            patience: self.patience,
+            clients: HashMap::new(),
+        };
+        Ok(Box::new(Writer {
+            transactions,
+            encoding: self.encoding.clone(),
+            staging: Staging::default(),
+            author: Author {
+                subtask: subtask.index as u32,
+                // Any number that no other run has.
+                lineage: RandomState::new().hash_one(subtask.index),
+                is_first: true,
+            },
+        }))
+    }
+}
+
+/// Keeps the rows of an epoch until it is durable.
+struct Writer<T: Record> {
+    transactions: Transactions,
+    encoding: Encoding<T>,
+    staging: Staging,
+    author: Author,
+}
+
+impl<T: Record> SinkWriter<T> for Writer<T> {
+    fn write(&mut self, batch: &Batch<T>) -> Result<()> {
+        stage(batch, &self.encoding, &mut self.staging);
+        Ok(())
+    }
+
+    fn prepare(&mut self, _: Cut) -> Result<Staged> {
+        let has_rows = self.staging.rows > 0;
+        let staged = self.staging.take(self.author);
+        self.author.is_first &= !has_rows;
+        Ok(staged)
+    }
+
+    fn commit(&mut self, epoch: Epoch, staged: &Staged) -> Result<Delivery> {
+        if !staged.is_nothing() {
+            let (author, rows) = staged::read(staged)?;
+            self.transactions.deliver(epoch, author, rows)?;
+        }
+        Ok(Delivery::Final)
+    }
+
+    fn recover(&mut self, epochs: Vec<(Epoch, Staged)>) -> Result<Delivery> {
+        for (epoch, staged) in &epochs {
+            if staged.is_nothing() {
+                continue;
+            }
+            let (author, rows) = staged::read(staged)?;
+            self.transactions.deliver(*epoch, author, rows)?;
+            if author.subtask == self.author.subtask {
+                let is_first = author.is_first && rows.is_empty();
+                self.author = Author { is_first, ..author };
+            }
+        }
+        Ok(Delivery::Final)
+    }
+}

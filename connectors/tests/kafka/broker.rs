@@ -1,0 +1,113 @@
+//! A real Kafka: topics of our own, a producer and a reader that know nothing of the sources and sinks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The broker, or `None` with a line that says how to have one.
+pub(crate) fn broker(test: &str) -> Option<String> {
+    let broker = std::env::var("KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty());
+    if broker.is_none() {
+        println!(
+            "skipped: {test} needs Kafka: scripts/services up kafka; eval \"$(scripts/services env)\"; cargo test \
+             --release --workspace --features kafka --test kafka"
+        );
+    }
+    broker
+}
+
+pub(crate) fn config(broker: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker).set("group.id", "tests").set("fetch.wait.max.ms", "10");
+    config
+}
+
+/// A topic that no other test has.
+pub(crate) fn topic(broker: &str, name: &str, partitions: i32) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{name}-{}-{count}", std::process::id());
+    make(broker, &name, partitions);
+    name
+}
+
+fn admin(broker: &str) -> AdminClient<DefaultClientContext> {
+    config(broker).create().unwrap()
+}
+
+pub(crate) fn make(broker: &str, name: &str, partitions: i32) {
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    block_on(admin(broker).create_topics([&topic], &options)).unwrap().remove(0).unwrap();
+    let client: BaseConsumer = config(broker).create().unwrap();
+    let knows = || {
+        let metadata = client.fetch_metadata(Some(name), PATIENCE).unwrap();
+        metadata.topics()[0].partitions().len() == partitions as usize
+    };
+    while !knows() {
+        client.poll(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn delete(broker: &str, name: &str) {
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    block_on(admin(broker).delete_topics(&[name], &options)).unwrap().remove(0).unwrap();
+}
+
+/// Deletes what stands in front of an offset, as retention does.
+pub(crate) fn delete_before(broker: &str, topic: &str, partition: i32, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+    block_on(admin(broker).delete_records(&list, &AdminOptions::new())).unwrap();
+}
+
+/// Writes to one partition: value, and key if it has one.
+pub(crate) fn produce(broker: &str, topic: &str, partition: i32, rows: &[(Option<&str>, &[u8])]) {
+    let producer: BaseProducer = config(broker).create().unwrap();
+    for (key, value) in rows {
+        let mut record = BaseRecord::<str, [u8]>::to(topic).partition(partition).payload(*value);
+        record.key = *key;
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+/// All that a reader of `read_committed` sees, partition by partition.
+pub(crate) fn read_all(broker: &str, topic: &str) -> Vec<OwnedMessage> {
+    let mut config = config(broker);
+    config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|found| found.id()).collect();
+    let mut list = TopicPartitionList::new();
+    for partition in &partitions {
+        list.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut messages, mut ends) = (Vec::new(), std::collections::BTreeSet::new());
+    while ends.len() < partitions.len() {
+        match consumer.poll(PATIENCE) {
+            Some(Ok(message)) => messages.push(message.detach()),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.insert(partition)),
+            Some(Err(error)) => panic!("{error}"),
+            None => panic!("`{topic}` does not end"),
+        }
+    }
+    messages.sort_by_key(|message| (message.partition(), message.offset()));
+    messages
+}
+
+pub(crate) fn text(message: &OwnedMessage) -> &str {
+    std::str::from_utf8(message.payload().unwrap()).unwrap()
+}

@@ -1,0 +1,6 @@
+//! `KafkaSource` and `KafkaSink` against a real broker: the kit for connectors, and what users meet.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
+
+mod broker;
+mod sink;
+mod source;
