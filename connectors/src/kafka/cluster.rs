@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -169,11 +170,7 @@ impl KafkaCluster {
     }
 
     /// A consumer that is told where to read.
-    pub(super) fn consumer(
-        &self,
-        topic: &str,
-        own: &[(&str, &str)],
-    ) -> Result<(BaseConsumer<Voice>, Arc<Notes>)> {
+    pub(super) fn consumer(&self, topic: &str, own: &[(&str, &str)]) -> Result<(Client, Arc<Notes>)> {
         let mut config = self.config(own)?;
         // NOTE: it is no member of a group, but librdkafka wants the name of one.
         for (name, value) in CONSUMER_DEFAULTS {
@@ -193,7 +190,7 @@ impl KafkaCluster {
         let consumer = config
             .create_with_context(voice)
             .map_err(|error| self.explain("a client cannot be made", &error, &notes))?;
-        Ok((consumer, notes))
+        Ok((Client(Arc::new(consumer)), notes))
     }
 
     /// The partitions of a topic, ascending.
@@ -251,6 +248,28 @@ impl KafkaCluster {
             None => error.to_string(),
         };
         Error::failed(format!("Kafka at {}: {what}: {reason}", self.brokers))
+    }
+}
+
+/// A consumer that is gone at once when it is not needed any more.
+pub(super) struct Client(pub(super) Arc<BaseConsumer<Voice>>);
+
+impl Deref for Client {
+    type Target = Arc<BaseConsumer<Voice>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // NOTE: left to itself it closes in steps of 100 ms.
+        if Arc::strong_count(&self.0) == 1 && self.0.close_queue().is_ok() {
+            while !self.0.closed() {
+                self.0.poll(Duration::from_millis(1));
+            }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ impl<T: Record> Plain<T> {
     /// # Errors
     /// The client cannot be made.
     pub(super) fn new(cluster: KafkaCluster, topic: String, encoding: Encoding<T>) -> Result<Self> {
-        let client = Client::new(&cluster, &[])?;
+        let client = Client::new(&cluster, &[("linger.ms", "5")])?;
         Ok(Plain { client, cluster, topic, encoding, key: Vec::new(), value: Vec::new() })
     }
 

@@ -2,28 +2,33 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bumpalo::Bump;
 use headwater::batch::{DecodeError, Record};
 use headwater::source::{Poll, Rejected, SourceOutput, SourceReader};
+use headwater::time::{Clock, SystemClock};
 use headwater::{Error, Result};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{KafkaCluster, Notes, Voice};
+use super::cluster::{ANSWER, Client, KafkaCluster, Notes, Voice};
 use super::message::KafkaMessage;
 use super::source::{Decode, KafkaPosition, Keys};
 
 /// Messages between two looks at what else the client has to say.
 const MESSAGES_PER_LOOK: usize = 4096;
 
+/// How long a partition may be without a leader when it is opened, in milliseconds.
+const LEADERLESS_MS: u64 = 30_000;
+
 /// The consumer of one run.
 pub(super) struct Shared {
     cluster: KafkaCluster,
     topic: String,
-    pub(super) consumer: Arc<BaseConsumer<Voice>>,
+    pub(super) consumer: Client,
     pub(super) notes: Arc<Notes>,
     /// Partitions with a reader.
     reading: Mutex<BTreeSet<i32>>,
@@ -35,11 +40,11 @@ impl Shared {
     pub(super) fn new(
         cluster: KafkaCluster,
         topic: String,
-        consumer: BaseConsumer<Voice>,
+        consumer: Client,
         notes: Arc<Notes>,
         mirrors: bool,
     ) -> Self {
-        Shared { cluster, topic, consumer: Arc::new(consumer), notes, reading: Mutex::default(), mirrors }
+        Shared { cluster, topic, consumer, notes, reading: Mutex::default(), mirrors }
     }
 
     pub(super) fn is_reading(&self, partition: i32) -> bool {
@@ -50,6 +55,26 @@ impl Shared {
         self.cluster.explain(what, error, &self.notes)
     }
 
+    /// Offsets of the oldest message of a partition, and behind the newest that is committed. A partition may have
+    /// no leader for some seconds when its broker has come back: that is waited for.
+    pub(super) fn range(&self, partition: i32) -> Result<(i64, i64)> {
+        use RDKafkaErrorCode as Code;
+        let passing = [Code::NotLeaderForPartition, Code::LeaderNotAvailable, Code::BrokerTransportFailure];
+        let clock = SystemClock::default();
+        loop {
+            let error = match self.consumer.fetch_watermarks(&self.topic, partition, ANSWER) {
+                Ok(range) => return Ok(range),
+                Err(error) => error,
+            };
+            let is_passing = error.rdkafka_error_code().is_some_and(|code| passing.contains(&code));
+            if !is_passing || clock.monotonic_ms() > LEADERLESS_MS {
+                let what = format!("`{}/{partition}` cannot be read", self.topic);
+                return Err(self.explain(&what, &error));
+            }
+            self.consumer.poll(Duration::from_millis(100));
+        }
+    }
+
     fn at(&self, partition: i32, offset: i64) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
@@ -58,7 +83,7 @@ impl Shared {
 
     /// Lets the client call back, and notices what cannot get better.
     fn look(&self) -> Result<()> {
-        while let Some(said) = self.consumer.poll(std::time::Duration::ZERO) {
+        while let Some(said) = self.consumer.poll(Duration::ZERO) {
             if let Err(error) = said {
                 self.consider(&error)?;
             }
@@ -180,7 +205,7 @@ impl<T: Record> SourceReader<T, KafkaPosition> for Reader<T> {
                 return Ok(Poll::Finished);
             }
             let Some(queue) = &self.queue else { return Ok(Poll::Finished) };
-            match queue.poll(std::time::Duration::ZERO) {
+            match queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let message = KafkaMessage::new(&message);
                     self.next = message.offset() + 1;

@@ -276,9 +276,7 @@ impl<T: Record> Source for KafkaSource<T> {
         let partition =
             partition.ok_or_else(|| Error::failed(format!("`{name}` is no partition of Kafka")))?;
         let shared = self.shared(partition)?;
-        let watermarks = shared.consumer.fetch_watermarks(&self.topic, partition, ANSWER);
-        let (low, high) =
-            watermarks.map_err(|error| shared.explain(&format!("`{name}` cannot be read"), &error))?;
+        let (low, high) = shared.range(partition)?;
         let next = match position {
             Some(position) => position.offset,
             None => self.start(&shared, partition, low, high)?,

@@ -9,18 +9,21 @@ use futures_executor::block_on;
 use headwater::time::{Clock, SystemClock};
 use headwater::{Error, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{ANSWER, KafkaCluster, Notes, Voice};
+use super::cluster::{ANSWER, Client, KafkaCluster, Notes, Voice};
 
 /// Where tokens are unless said.
 pub(super) const TOKEN_TOPIC: &str = "headwater-tokens";
 
 /// Partitions of that topic: jobs that write at the same time seldom share one.
 const PARTITIONS: i32 = 16;
+
+/// How long somebody else's transaction may hide what is behind it, in milliseconds.
+const OTHERS_MS: u64 = 60_000;
 
 /// How the topic stays small: what is older than a few minutes is one token per subtask.
 const TOPIC_SETTINGS: &[(&str, &str)] = &[
@@ -108,12 +111,18 @@ impl Tokens {
         let (all, notes) = self.cluster.consumer(&self.topic, &[("isolation.level", "read_uncommitted")])?;
         let (committed, _) = self.cluster.consumer(&self.topic, &[("fetch.wait.max.ms", "10")])?;
         let failed = |error: KafkaError| self.cluster.explain("a token cannot be read", &error, &notes);
-        let end = |client: &BaseConsumer<Voice>| {
-            client.fetch_watermarks(&self.topic, partition, ANSWER).map_err(failed)
-        };
+        let end = |client: &Client| client.fetch_watermarks(&self.topic, partition, ANSWER).map_err(failed);
         let (low, high) = end(&all)?;
         // Others have tokens here, too: their transactions hide what stands behind them until they end.
+        let clock = SystemClock::default();
         while end(&committed)?.1 < high {
+            if clock.monotonic_ms() > OTHERS_MS {
+                return Err(Error::failed(format!(
+                    "a transaction of somebody else has been open in `{}` for {} s",
+                    self.topic,
+                    OTHERS_MS / 1000
+                )));
+            }
             committed.poll(Duration::from_millis(20));
         }
         let mut newest = None;
@@ -123,8 +132,9 @@ impl Tokens {
         let mut place = TopicPartitionList::new();
         place.add_partition_offset(&self.topic, partition, Offset::Offset(low)).map_err(failed)?;
         committed.assign(&place).map_err(failed)?;
+        let clock = SystemClock::default();
         loop {
-            match committed.poll(ANSWER) {
+            match committed.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) if message.key() == Some(key.as_bytes()) => {
                     let text = message.payload().unwrap_or_default();
                     let token = Token::read(text).ok_or_else(|| {
@@ -140,6 +150,8 @@ impl Tokens {
                 Some(Ok(_)) => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(newest),
                 Some(Err(error)) => return Err(failed(error)),
+                None if clock.monotonic_ms() < ANSWER.as_millis() as u64 => {}
+                None if clock.monotonic_ms() < ANSWER.as_millis() as u64 => {}
                 None => {
                     return Err(failed(KafkaError::MessageConsumption(RDKafkaErrorCode::RequestTimedOut)));
                 }

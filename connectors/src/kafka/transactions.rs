@@ -68,8 +68,7 @@ impl Client {
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
             .set("queue.buffering.max.messages", "1000000")
-            .set("queue.buffering.max.kbytes", "65536")
-            .set("linger.ms", "5");
+            .set("queue.buffering.max.kbytes", "65536");
         let producer = config
             .create_with_context(voice)
             .map_err(|error| cluster.explain("a client cannot be made", &error, &notes))?;
@@ -209,7 +208,11 @@ impl Transactions {
     fn connect(&self, subtask: u32) -> Result<Identity, Trouble> {
         let key = format!("{}-{subtask}", self.id);
         let timeout_ms = self.timeout.as_millis().to_string();
-        let own = [("transactional.id", key.as_str()), ("transaction.timeout.ms", timeout_ms.as_str())];
+        let own = [
+            ("transactional.id", key.as_str()),
+            ("transaction.timeout.ms", timeout_ms.as_str()),
+            ("linger.ms", "1"),
+        ];
         let client = Client::new(&self.cluster, &own).map_err(Trouble::Lasting)?;
         let partition = self.tokens.partition(&key).map_err(Trouble::Passing)?;
         let begun = client.producer.init_transactions(ANSWER);

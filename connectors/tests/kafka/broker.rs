@@ -1,6 +1,7 @@
 //! A real Kafka: topics of our own, a producer and a reader that know nothing of the sources and sinks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_executor::block_on;
@@ -85,9 +86,14 @@ pub(crate) fn produce(broker: &str, topic: &str, partition: i32, rows: &[(Option
 
 /// All that a reader of `read_committed` sees, partition by partition.
 pub(crate) fn read_all(broker: &str, topic: &str) -> Vec<OwnedMessage> {
-    let mut config = config(broker);
-    config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
-    let consumer: BaseConsumer = config.create().unwrap();
+    // One client for all: closing one takes 100 ms.
+    static READER: OnceLock<Mutex<BaseConsumer>> = OnceLock::new();
+    let reader = READER.get_or_init(|| {
+        let mut config = config(broker);
+        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+        Mutex::new(config.create().unwrap())
+    });
+    let consumer = reader.lock().unwrap_or_else(PoisonError::into_inner);
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|found| found.id()).collect();
     let mut list = TopicPartitionList::new();
@@ -96,14 +102,18 @@ pub(crate) fn read_all(broker: &str, topic: &str) -> Vec<OwnedMessage> {
     }
     consumer.assign(&list).unwrap();
     let (mut messages, mut ends) = (Vec::new(), std::collections::BTreeSet::new());
+    let mut nothing = 0;
     while ends.len() < partitions.len() {
+        assert!(nothing < 100, "`{topic}` does not end");
         match consumer.poll(PATIENCE) {
             Some(Ok(message)) => messages.push(message.detach()),
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.insert(partition)),
             Some(Err(error)) => panic!("{error}"),
-            None => panic!("`{topic}` does not end"),
+            // An event of another kind.
+            None => nothing += 1,
         }
     }
+    consumer.unassign().unwrap();
     messages.sort_by_key(|message| (message.partition(), message.offset()));
     messages
 }

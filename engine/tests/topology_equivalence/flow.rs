@@ -6,6 +6,7 @@ use headwater::testing::{CrashReport, Ledger, Simulation, TestDriver, Trace};
 use headwater_connectors::{Collect, MemorySource};
 
 use crate::case::{Case, Event, EventView};
+use crate::hesitant::Hesitant;
 
 pub(crate) type Stats = (u64, i64, i64, i64, f64);
 
@@ -126,7 +127,7 @@ fn topology(flow: &StreamBuilder, case: &Case, outside: Outside) -> impl FnOnce(
     let coarse = Window::tumbling(ms(3 * case.tumbling_ms as u64)).offset(ms(case.offset_ms as u64));
     let lateness = ms(case.lateness_ms as u64);
 
-    let (parsed, refused) = flow.source("lines", MemorySource::new(case.lines.clone())).try_map(parse);
+    let (parsed, refused) = flow.source("lines", Hesitant::new(case.lines.clone())).try_map(parse);
     let events = parsed.filter(|event| passes(event.amount)).event_time(|event| event.at, watermarks);
     let by_key = events.key_by(|event| event.key);
     let (per_window, late) = by_key.window(tumbling).allowed_lateness(lateness).aggregate_or_late(|a| {

@@ -9,6 +9,7 @@
 
 mod case;
 mod flow;
+mod hesitant;
 mod model;
 
 use std::ops::Range;

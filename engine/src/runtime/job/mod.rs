@@ -547,7 +547,7 @@ impl Durable for DurableLog {
         let mut shown = epoch.0;
         let mut changes = Vec::new();
         (self.note.finished, self.note.wall_ms) = (is_last, wall_ms);
-        let order = self.order(epoch, &entries);
+        let mut order = self.order(epoch, &entries);
         for entry in entries {
             if entry.kind == EntryKind::StoreChanges {
                 changes.push((entry.owner, entry.payload));
@@ -564,7 +564,7 @@ impl Durable for DurableLog {
             failpoint::pass("epoch.last");
         }
         if failpoint::bug("store-first") {
-            self.store.committed(epoch, std::mem::take(&mut changes), None)?;
+            self.store.committed(epoch, std::mem::take(&mut changes), order.take())?;
         }
         let note = encode_record(&self.note)?;
         self.log.commit(epoch, &note)?;
