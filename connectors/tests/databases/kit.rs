@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use headwater::batch::Record;
+use headwater::prelude::*;
 use headwater::testing::{SinkCheck, check_sink};
 use headwater_connectors::SqliteSink;
 use tokio::runtime::{Builder, Runtime};

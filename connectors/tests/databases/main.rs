@@ -46,8 +46,9 @@ pub(crate) fn server(test: &str) -> Option<Server> {
 impl Server {
     /// What `psql` answers: a line per row, `|` between columns.
     pub(crate) fn psql(&self, sql: &str) -> String {
-        let psql = Command::new("psql").args([self.url.as_str(), "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql]);
-        let said = { psql }.output().expect("psql is needed: apt-get install postgresql-client");
+        let mut psql = Command::new("psql");
+        psql.args([self.url.as_str(), "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql]);
+        let said = psql.output().expect("psql is needed: apt-get install postgresql-client");
         assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
     }

@@ -34,7 +34,10 @@ fn a_server_that_cannot_be_used_is_named() {
     let sink = |url: &str| PostgresSink::new(url, "rows").patience(std::time::Duration::ZERO);
     let wrong = sink(&server.url.replace(password, "sesame"));
     let error = open(&wrong);
-    has(&error, &["PostgreSQL at 127.0.0.1:", "password authentication failed", "give the right user and password"]);
+    has(
+        &error,
+        &["PostgreSQL at 127.0.0.1:", "password authentication failed", "give the right user and password"],
+    );
     assert!(!format!("{error} {wrong:?}").contains("sesame"));
     let database = server.url.replace("/headwater", "/nowhere");
     has(&open(&sink(&database)), &["\"nowhere\" does not exist", "create the database"]);
@@ -51,11 +54,15 @@ fn a_table_that_cannot_take_the_record_is_refused_when_the_job_starts() {
     };
     let table = server.fresh("missing");
     let error = open(&server.sink(&table));
-    has(&error, &["has no table", ".create_table()", "CREATE TABLE", "\"id\" numeric(20) NOT NULL, \"name\" text"]);
+    has(
+        &error,
+        &["has no table", ".create_table()", "CREATE TABLE", "\"id\" numeric(20) NOT NULL, \"name\" text"],
+    );
     server.psql(&format!("CREATE TABLE {table} (id bigint, nom text)"));
     let error = open(&server.sink(&table));
     has(&error, &["no column for the field `name`", "id, nom", "ADD COLUMN \"name\" text"]);
-    server.psql(&format!("ALTER TABLE {table} RENAME nom TO name; ALTER TABLE {table} ADD other int NOT NULL"));
+    server
+        .psql(&format!("ALTER TABLE {table} RENAME nom TO name; ALTER TABLE {table} ADD other int NOT NULL"));
     has(&open(&server.sink(&table)), &["column `other`", "must have a value", "give the column a default"]);
     server.psql(&format!("ALTER TABLE {table} ALTER other SET DEFAULT 1"));
     let error = open(&server.sink(&table).upsert(&["nom"]));
@@ -75,14 +82,23 @@ fn a_row_that_the_table_refuses_is_shown() {
     let try_rows = |rows: &[Row]| refused(show(&sink, rows));
     let error = try_rows(&[row(1, "a"), row(2, "b"), row(1, "ü\t")]);
     has(&error, &["epoch 1", &table, &format!("{table}_pkey"), "(id)=(1)", "1, \"ü\\t\"", ".upsert(&[..])"]);
-    has(&try_rows(&[row(1, "a"), row(2, "null")]), &["column `name`", "null value", "the row: 2, null", "NOT NULL"]);
+    has(
+        &try_rows(&[row(1, "a"), row(2, "null")]),
+        &["column `name`", "null value", "the row: 2, null", "NOT NULL"],
+    );
     let error = try_rows(&[row(u64::MAX, "a")]);
-    has(&error, &["out of range for type bigint", "the row: 18446744073709551615, \"a\"", "ALTER the column"]);
+    has(
+        &error,
+        &["out of range for type bigint", "the row: 18446744073709551615, \"a\"", "ALTER the column"],
+    );
     let error = try_rows(&[row(1, &"x".repeat(301))]);
     has(&error, &["too long", "xxx.."]);
     assert!(error.len() < 800, "{error}");
     let error = try_rows(&[row(1, "a"), row(2, "a\0b")]);
-    has(&error, &["field `name` of the row (2, \"a\\0b\")", "cannot store the character NUL", "filter such rows"]);
+    has(
+        &error,
+        &["field `name` of the row (2, \"a\\0b\")", "cannot store the character NUL", "filter such rows"],
+    );
     assert_eq!(server.psql(&format!("SELECT count(*) FROM {table}")), "0");
     assert_eq!(server.psql(&format!("SELECT epoch FROM headwater_tokens WHERE sink = '{table}'")), "0");
     // The same epoch, once the table takes it.
@@ -140,7 +156,8 @@ fn a_job_that_begins_anew_does_not_hide_behind_older_tokens() {
     let sink = SqliteSink::new(folder.path().join("rows.sqlite"), "rows").exactly_once("it's").create_table();
     let run = |state: Option<&str>| {
         let flow = StreamBuilder::new("anew");
-        flow.source("numbers", MemorySource::new(vec![(0..100).collect::<Vec<u64>>()])).sink("rows", sink.clone());
+        flow.source("numbers", MemorySource::new(vec![(0..100).collect::<Vec<u64>>()]))
+            .sink("rows", sink.clone());
         let mut config = EngineConfig::default();
         if let Some(state) = state {
             config = config.state_dir(folder.path().join(state));

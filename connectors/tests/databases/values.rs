@@ -1,6 +1,6 @@
 //! Values as the databases have them, read by `psql` and by SQLite itself.
 
-use headwater::batch::Record;
+use headwater::prelude::*;
 use headwater_connectors::SqliteSink;
 
 use super::{refused, server, show};
