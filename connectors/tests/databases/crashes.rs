@@ -13,12 +13,19 @@ use headwater_connectors::{Generator, SqliteSink};
 use super::{ONLY, refused, server, stage};
 
 const KEYS: u64 = 50;
-const EACH: u64 = 40;
+pub(crate) const EACH: u64 = 40;
+/// A simulated life is so many steps long that more rows are needed for one to get behind an epoch.
+const EACH_SIMULATED: u64 = 800;
 
 /// Counts keys, and writes the counts and all numbers.
-fn job(numbers: impl Sink<u64>, counts: impl Sink<KeyedResult<u64, u64>>, rate: Option<f64>) -> Topology {
+pub(crate) fn job(
+    numbers: impl Sink<u64>,
+    counts: impl Sink<KeyedResult<u64, u64>>,
+    each: u64,
+    rate: Option<f64>,
+) -> Topology {
     let flow = StreamBuilder::new("counting");
-    let source = Generator::new(KEYS * EACH, |n| n).partitions(3);
+    let source = Generator::new(KEYS * each, |n| n).partitions(3);
     let all = match rate {
         Some(rate) => flow.source("numbers", source.rate(rate)),
         None => flow.source("numbers", source),
@@ -37,6 +44,7 @@ fn simulated_crashes_leave_each_row_once_in_postgres() {
         let topology = job(
             server.sink(&rows).exactly_once(&rows).create_table(),
             server.sink(&counts).exactly_once(&counts).upsert(&["key"]).create_table(),
+            EACH_SIMULATED,
             None,
         );
         let config = EngineConfig::default().parallelism(2);
@@ -44,9 +52,9 @@ fn simulated_crashes_leave_each_row_once_in_postgres() {
         (crashes, resumed) = (crashes + report.crashes, resumed + report.resumed);
         let found = server
             .psql(&format!("SELECT count(*), count(DISTINCT value), min(value), max(value) FROM {rows}"));
-        assert_eq!(found, "2000|2000|0|1999", "seed {seed}");
+        assert_eq!(found, "40000|40000|0|39999", "seed {seed}");
         let found = server.psql(&format!("SELECT count(*), min(value), max(value) FROM {counts}"));
-        assert_eq!(found, "50|40|40", "seed {seed}");
+        assert_eq!(found, "50|800|800", "seed {seed}");
         server.forget(&rows);
         server.forget(&counts);
     }
@@ -62,6 +70,7 @@ fn simulated_crashes_leave_each_row_once_in_sqlite() {
         let topology = job(
             sink("rows").exactly_once("rows").create_table(),
             sink("counts").exactly_once("counts").upsert(&["key"]).create_table(),
+            EACH_SIMULATED,
             None,
         );
         let config = EngineConfig::default().parallelism(2);
@@ -72,8 +81,8 @@ fn simulated_crashes_leave_each_row_once_in_sqlite() {
             database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
         };
         let rows = count("rows", "SELECT count(*), count(DISTINCT value), max(value) FROM rows");
-        assert_eq!(rows, (2000, 2000, 1999), "seed {seed}");
-        assert_eq!(count("counts", "SELECT count(*), min(value), max(value) FROM rows"), (50, 40, 40));
+        assert_eq!(rows, (40_000, 40_000, 39_999), "seed {seed}");
+        assert_eq!(count("counts", "SELECT count(*), min(value), max(value) FROM rows"), (50, 800, 800));
     }
     assert!(crashes >= 20, "{crashes} crashes");
 }
@@ -90,7 +99,7 @@ fn a_job_that_is_killed() {
     let sink =
         |table: &str| headwater_connectors::PostgresSink::new(&url, table).exactly_once(table).create_table();
     let config = EngineConfig::default().parallelism(2).epoch_interval(ms(2)).state_dir(state);
-    job(sink(&rows), sink(&counts).upsert(&["key"]), Some(2_000.0)).run(config).unwrap();
+    job(sink(&rows), sink(&counts).upsert(&["key"]), EACH, Some(2_000.0)).run(config).unwrap();
 }
 
 fn start(state: &std::path::Path, rows: &str, counts: &str) -> Child {

@@ -39,7 +39,7 @@ fn a_server_that_cannot_be_used_is_named() {
         &["PostgreSQL at 127.0.0.1:", "password authentication failed", "give the right user and password"],
     );
     assert!(!format!("{error} {wrong:?}").contains("sesame"));
-    let database = server.url.replace("/headwater", "/nowhere");
+    let database = format!("{}/nowhere", server.url.rsplit_once('/').unwrap().0);
     has(&open(&sink(&database)), &["\"nowhere\" does not exist", "create the database"]);
     let nobody = open(&sink("postgres://me:sesame@127.0.0.1:9/shop"));
     has(&nobody, &["PostgreSQL at 127.0.0.1:9/shop (user me)", "refused", "run the job again", ".patience("]);

@@ -4,15 +4,19 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use headwater::config::EngineConfig;
+use headwater::prelude::*;
 use headwater::sink::Sink;
 use headwater::time::Epoch;
 use headwater_connectors::PostgresSink;
 
+use super::crashes::{EACH, job};
 use super::{ONLY, Server, refused, server, stage};
 
 /// What happens to a statement that has `COMMIT` in it.
@@ -213,4 +217,65 @@ fn a_zombie_that_holds_the_lock_is_waited_for() {
     });
     assert_eq!(server.psql(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2\n3");
     server.forget(&table);
+}
+
+/// A server of the test's own, which may be killed.
+struct OwnServer {
+    folder: tempfile::TempDir,
+}
+
+impl OwnServer {
+    fn services(&self, arguments: &[&str]) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
+        let mut services = Command::new(script);
+        services.args(arguments).env_remove("POSTGRES_URL").env("HEADWATER_SERVICES", self.folder.path());
+        let said = services.output().unwrap();
+        assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap()
+    }
+
+    fn start() -> (Self, Server) {
+        let own = OwnServer { folder: tempfile::tempdir().unwrap() };
+        own.services(&["up", "postgres"]);
+        let lines = own.services(&["env"]);
+        let url = lines.lines().find_map(|line| line.strip_prefix("export POSTGRES_URL=")).unwrap();
+        (own, Server { url: url.to_owned() })
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.services(&["wipe", "postgres"]);
+    }
+}
+
+#[test]
+fn a_server_may_be_killed_and_stand_still_under_a_job() {
+    // The server of the other tests says that there can be one.
+    if server("a_server_may_be_killed_and_stand_still_under_a_job").is_none() {
+        return;
+    }
+    let (own, server) = OwnServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let sink = |table: &str| server.sink(table).exactly_once(table).create_table();
+    let topology = job(sink("rows"), sink("counts").upsert(&["key"]), EACH, Some(1_000.0));
+    let config = EngineConfig::default().parallelism(2).epoch_interval(ms(2)).state_dir(folder.path());
+    let running = topology.start(config).unwrap();
+    let count = || server.psql("SELECT count(*) FROM rows").parse::<u64>().unwrap();
+    for (nth, seen) in [100, 500, 900, 1_300].into_iter().enumerate() {
+        while count() < seen {
+            thread::yield_now();
+        }
+        if nth % 2 == 0 {
+            own.services(&["kill", "postgres"]);
+            own.services(&["up", "postgres"]);
+        } else {
+            own.services(&["pause", "postgres"]);
+            own.services(&["resume", "postgres"]);
+        }
+    }
+    let summary = running.wait().unwrap();
+    assert_eq!((summary.restarts, summary.records_read()), (0, 2_000));
+    assert_eq!(server.psql("SELECT count(*), count(DISTINCT value), max(value) FROM rows"), "2000|2000|1999");
+    assert_eq!(server.psql("SELECT count(*), min(value), max(value) FROM counts"), "50|40|40");
 }

@@ -47,7 +47,6 @@ pub(super) struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Closes the socket; the server rolls back what was not committed.
         self.task.abort();
     }
 }
@@ -109,8 +108,13 @@ impl Session {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            // Whatever it was in the middle of is rolled back.
-            let was_connected = self.link.take().is_some();
+            let was_connected = match self.link.take() {
+                Some(link) => {
+                    link.close().await;
+                    true
+                }
+                None => false,
+            };
             let cause = match failure {
                 Failure::Lost(cause) => cause,
                 Failure::Silent => return Err(self.away("it does not answer")),
@@ -173,6 +177,14 @@ async fn in_time<R>(
 }
 
 impl Link {
+    /// Closes the socket before anything else is done: until then the server would keep the transaction, and its
+    /// locks, that the connection was in the middle of.
+    async fn close(mut self) {
+        self.task.abort();
+        // It was stopped: that is what it says.
+        let _ = (&mut self.task).await;
+    }
+
     /// Statements without values.
     pub(super) async fn execute(&self, sql: &str) -> Result<(), Failure> {
         in_time(self.patience, self.client.batch_execute(sql)).await
