@@ -14,8 +14,8 @@ use super::{ONLY, refused, server, stage};
 
 const KEYS: u64 = 50;
 pub(crate) const EACH: u64 = 40;
-/// A simulated life is so many steps long that more rows are needed for one to get behind an epoch.
-const EACH_SIMULATED: u64 = 800;
+/// More rows, so that lives get behind an epoch before they end.
+const EACH_SIMULATED: u64 = 200;
 
 /// Counts keys, and writes the counts and all numbers.
 pub(crate) fn job(
@@ -35,6 +35,13 @@ pub(crate) fn job(
     flow.build().unwrap()
 }
 
+/// Many batches, so that lives get behind an epoch before they end.
+fn small_batches() -> EngineConfig {
+    let mut config = EngineConfig::default().parallelism(2);
+    config.batch.rows_max = 16;
+    config
+}
+
 #[test]
 fn simulated_crashes_leave_each_row_once_in_postgres() {
     let Some(server) = server("simulated_crashes_leave_each_row_once_in_postgres") else { return };
@@ -47,14 +54,14 @@ fn simulated_crashes_leave_each_row_once_in_postgres() {
             EACH_SIMULATED,
             None,
         );
-        let config = EngineConfig::default().parallelism(2);
+        let config = small_batches();
         let report = Simulation::new(seed).run_with_crashes(&topology, &config, 6).unwrap();
         (crashes, resumed) = (crashes + report.crashes, resumed + report.resumed);
         let found = server
             .psql(&format!("SELECT count(*), count(DISTINCT value), min(value), max(value) FROM {rows}"));
-        assert_eq!(found, "40000|40000|0|39999", "seed {seed}");
+        assert_eq!(found, "10000|10000|0|9999", "seed {seed}");
         let found = server.psql(&format!("SELECT count(*), min(value), max(value) FROM {counts}"));
-        assert_eq!(found, "50|800|800", "seed {seed}");
+        assert_eq!(found, "50|200|200", "seed {seed}");
         server.forget(&rows);
         server.forget(&counts);
     }
@@ -73,7 +80,7 @@ fn simulated_crashes_leave_each_row_once_in_sqlite() {
             EACH_SIMULATED,
             None,
         );
-        let config = EngineConfig::default().parallelism(2);
+        let config = small_batches();
         crashes += Simulation::new(seed).run_with_crashes(&topology, &config, 6).unwrap().crashes;
         let count = |name: &str, sql: &str| -> (i64, i64, i64) {
             let path = folder.path().join(format!("{name}-{seed}.sqlite"));
@@ -81,8 +88,8 @@ fn simulated_crashes_leave_each_row_once_in_sqlite() {
             database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
         };
         let rows = count("rows", "SELECT count(*), count(DISTINCT value), max(value) FROM rows");
-        assert_eq!(rows, (40_000, 40_000, 39_999), "seed {seed}");
-        assert_eq!(count("counts", "SELECT count(*), min(value), max(value) FROM rows"), (50, 800, 800));
+        assert_eq!(rows, (10_000, 10_000, 9_999), "seed {seed}");
+        assert_eq!(count("counts", "SELECT count(*), min(value), max(value) FROM rows"), (50, 200, 200));
     }
     assert!(crashes >= 20, "{crashes} crashes");
 }
