@@ -4,7 +4,7 @@
 //!
 //! You will see the ten most frequent words of a novel, and the table `word_counts` has them all: in the database
 //! that POSTGRES_URL names (`scripts/services up postgres; eval "$(scripts/services env)"` gives one), or in a
-//! file. With `--state-dir` each change of a count is written exactly once, whatever ends the job; run it
+//! file. With `--state DIR` each change of a count is written exactly once, whatever ends the job; run it
 //! again after a `kill -9`.
 
 use std::path::PathBuf;
@@ -37,6 +37,11 @@ struct WordCount {
     count: u64,
 }
 
+/// Counts with the names of the columns.
+fn named(counts: &Stream<KeyedResult<String, u64>>) -> Stream<WordCount> {
+    counts.map(|row| WordCount { word: row.key.to_owned(), count: row.value })
+}
+
 fn main() -> ExitCode {
     cli::main(|| {
         let Command { input, output, options, action } = Command::parse();
@@ -49,15 +54,13 @@ fn main() -> ExitCode {
             .flat_map(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
             .key_by_value()
             .count();
-        let counted =
-            |row: KeyedResultView<'_, String, u64>| WordCount { word: row.key.to_owned(), count: row.value };
         let table = Console::table().descending("count").ascending("word");
-        counts.output_mode(OutputMode::Append).map(counted).sink("console", table.rows(10));
+        named(&counts.output_mode(OutputMode::Append)).sink("console", table.rows(10));
 
         // A row replaces the one with its word. Without a state directory each run begins anew, and tokens of
         // an earlier run would be in its way.
-        let changes = counts.output_mode(OutputMode::Update).map(counted);
-        let is_durable = options.state_dir.is_some();
+        let changes = named(&counts.output_mode(OutputMode::Update));
+        let is_durable = options.state.is_some();
         if std::env::var_os("POSTGRES_URL").is_some() {
             let sink = PostgresSink::from_env("POSTGRES_URL", "word_counts").upsert(&["word"]).create_table();
             changes.sink("table", if is_durable { sink.exactly_once("words") } else { sink });
