@@ -50,16 +50,15 @@ fn main() -> ExitCode {
         let (lines, rejected) = flow.source_or_rejected("lines", book);
         rejected.sink("rejected", complaints());
 
-        let counts = lines
+        let words = lines
             .flat_map(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
-            .key_by_value()
-            .count();
+            .key_by_value();
         let table = Console::table().descending("count").ascending("word");
-        named(&counts.output_mode(OutputMode::Append)).sink("console", table.rows(10));
+        named(&words.count().output_mode(OutputMode::Append)).sink("console", table.rows(10));
 
         // A row replaces the one with its word. Without a state directory each run begins anew, and tokens of
         // an earlier run would be in its way.
-        let changes = named(&counts.output_mode(OutputMode::Update));
+        let changes = named(&words.count().output_mode(OutputMode::Update));
         let is_durable = options.state.is_some();
         if std::env::var_os("POSTGRES_URL").is_some() {
             let sink = PostgresSink::from_env("POSTGRES_URL", "word_counts").upsert(&["word"]).create_table();
