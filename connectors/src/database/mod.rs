@@ -26,13 +26,12 @@
 //! - **Two runs that do not share a log** (a copied directory, a name that two jobs use): the newer takes the
 //!   tokens, the older fails. If the newer goes on behind an older epoch than the table shows, or begins anew,
 //!   it is refused before it writes anything: its epochs would be others under the same numbers.
-//! - **Another number of subtasks.** Rows carry the number of the subtask that wrote them, and go by the token of
-//!   that number. A subtask takes the tokens of its number and of those `i` that it is now responsible for: `i`
-//!   modulo the number of subtasks, as the engine hands out what an earlier run has left. So no token is without
-//!   an owner, and one owner has it.
+//! - **Another number of subtasks.** Rows carry the number of the subtask that wrote them, and go by the token
+//!   of that number. A subtask takes the token of each number that is its own modulo the number of subtasks, as
+//!   the engine hands out what an earlier run has left. So each token has one owner.
 //!
-//! A database that loses what it has committed (an asynchronous replica that is promoted, `fsync = off`) loses rows
-//! and token together; the log may have forgotten the rows by then.
+//! A database that loses what it has committed (an asynchronous replica that is promoted, `fsync = off`) loses
+//! rows and token together; the log may have forgotten the rows by then.
 
 mod cells;
 mod options;

@@ -40,7 +40,8 @@ impl Turn<'_> {
             Some((shown, _)) => Ok(shown < *epoch),
             None => Err(Error::failed(format!(
                 "the token of the exactly-once sink `{sink}`, subtask {subtask}, is gone from headwater_tokens: \
-                 somebody deleted it while the job was running; put it back, or the next run would show epochs twice"
+                 somebody deleted it while the job was running; put it back, or the next run would show epochs \
+                 twice"
             ))),
         }
     }

@@ -35,8 +35,8 @@ pub(crate) fn server(test: &str) -> Option<Server> {
     match std::env::var("POSTGRES_URL") {
         Ok(url) => Some(Server { url }),
         Err(_) => {
-            let way = "scripts/services up postgres; eval \"$(scripts/services env)\"; cargo test --release --workspace \
-                       --features headwater-connectors/postgres,headwater-connectors/sqlite --test databases";
+            let way = "scripts/services up postgres; eval \"$(scripts/services env)\"; cargo test \
+                       --release --workspace --features postgres,sqlite --test databases";
             eprintln!("skipped: {test} needs PostgreSQL: {way}");
             None
         }

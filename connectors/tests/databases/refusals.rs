@@ -31,7 +31,7 @@ fn open(sink: &impl Sink<Row>) -> String {
 fn a_server_that_cannot_be_used_is_named() {
     let Some(server) = server("a_server_that_cannot_be_used_is_named") else { return };
     let password = server.url.split(':').nth(2).unwrap().split('@').next().unwrap();
-    let sink = |url: &str| PostgresSink::new(url, "rows").patience(std::time::Duration::ZERO);
+    let sink = |url: &str| PostgresSink::new(url, "rows");
     let wrong = sink(&server.url.replace(password, "sesame"));
     let error = open(&wrong);
     has(
@@ -41,7 +41,8 @@ fn a_server_that_cannot_be_used_is_named() {
     assert!(!format!("{error} {wrong:?}").contains("sesame"));
     let database = format!("{}/nowhere", server.url.rsplit_once('/').unwrap().0);
     has(&open(&sink(&database)), &["\"nowhere\" does not exist", "create the database"]);
-    let nobody = open(&sink("postgres://me:sesame@127.0.0.1:9/shop"));
+    let hasty = sink("postgres://me:sesame@127.0.0.1:9/shop").patience(std::time::Duration::ZERO);
+    let nobody = open(&hasty);
     has(&nobody, &["PostgreSQL at 127.0.0.1:9/shop (user me)", "refused", "run the job again", ".patience("]);
     assert!(!nobody.contains("sesame"));
     has(&open(&PostgresSink::from_env("HEADWATER_UNSET", "rows")), &["export HEADWATER_UNSET=postgres://"]);

@@ -118,7 +118,7 @@ impl Session {
             let cause = match failure {
                 Failure::Lost(cause) => cause,
                 Failure::Silent => return Err(self.away("it does not answer")),
-                Failure::Failed(error) => return Err(error),
+                Failure::Failed(error) => return Err(error.at(self.place())),
                 Failure::Refused(said) if was_connected => return Err(Error::failed(refused(&said))),
                 Failure::Refused(said) => {
                     let place = self.place();

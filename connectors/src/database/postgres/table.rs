@@ -115,8 +115,10 @@ async fn make(link: &Link, table: &str, create: &str) -> Result<(), Failure> {
 }
 
 async fn columns_of(link: &Link, table: &str) -> Result<Vec<Column>, Failure> {
-    let sql = "SELECT attname::text, format_type(atttypid, NULL), attnotnull AND NOT atthasdef AND attidentity = '' \
-               FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+    let sql = "SELECT attname::text, format_type(atttypid, NULL), \
+                 attnotnull AND NOT atthasdef AND attidentity = '' \
+               FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
+               ORDER BY attnum";
     let rows = link.query(sql, &[(&table, Type::TEXT)]).await?;
     let column =
         |row: &tokio_postgres::Row| Column { name: row.get(0), of_type: row.get(1), is_needed: row.get(2) };
