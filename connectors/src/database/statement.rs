@@ -104,6 +104,10 @@ pub(crate) fn on_conflict(options: &Options, fields: &[(String, Schema)]) -> Str
 pub(crate) struct Column {
     pub(crate) name: String,
     /// As the database calls it.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "SQLite reads every value by its own type")
+    )]
     pub(crate) of_type: String,
     /// A row must have a value for it.
     pub(crate) is_needed: bool,
