@@ -7,6 +7,8 @@ RUNS ?= 3
 KILLS ?= 5000
 SEEDS ?= 20000
 SECONDS ?= 50
+# Connectors that are not in the default features; their tests want servers: scripts/services.
+FEATURES ?= kafka,postgres,sqlite
 
 # Cargo brings its own job server; flags meant for make would only confuse it and the C++ build below it.
 unexport MAKEFLAGS MFLAGS
@@ -23,8 +25,8 @@ setup: ## check for a compiler and libclang, install them when allowed
 demo: setup ## run the tour: one job from source to plots, on bundled or generated data
 	$(CARGO) run --release -p examples --example tour
 
-test: setup ## run every test, doc-tests included
-	$(CARGO) test --release --workspace
+test: setup ## run every test, doc-tests included; those that want a server and have none say so
+	$(CARGO) test --release --workspace --features $(FEATURES)
 
 torture: setup ## lose power in simulation, kill real jobs, check every row (SEEDS=20000 KILLS=5000)
 	HEADWATER_SEEDS=$(SEEDS) $(CARGO) test --release --workspace --test topology_equivalence -- --nocapture crashes

@@ -4,6 +4,8 @@ pub mod file;
 pub mod format;
 
 mod console;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod database;
 mod file_sink;
 mod framed;
 mod generator;
@@ -14,6 +16,10 @@ mod memory;
 mod socket;
 
 pub use self::console::Console;
+#[cfg(feature = "postgres")]
+pub use self::database::PostgresSink;
+#[cfg(feature = "sqlite")]
+pub use self::database::SqliteSink;
 pub use self::file::{CsvFile, JsonLines, TextFile};
 pub use self::file_sink::{CsvSink, JsonLinesSink};
 pub use self::framed::{ClientPosition, FramedClient, FramedPosition, FramedSocket};

@@ -60,6 +60,12 @@ impl<'o> JsonEncoder<'o> {
         JsonEncoder { out, first: true }
     }
 
+    /// The text so far, for whoever writes something else between two values.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     fn separate(&mut self) {
         if !self.first {
             self.out.push(b',');

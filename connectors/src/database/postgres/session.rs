@@ -1,0 +1,222 @@
+//! `Session`: a connection that comes back when it is lost, and waits as long as it may.
+//!
+//! A writer runs on a thread that belongs to another runtime, in which nothing may block; so each call runs on a
+//! thread of its own, which ends with the call.
+
+use std::fmt::Display;
+use std::io::Cursor;
+use std::pin::pin;
+use std::thread;
+use std::time::Duration;
+
+use futures_util::SinkExt;
+use headwater::time::{Clock, SystemClock};
+use headwater::{Error, Result};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio_postgres::error::DbError;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, NoTls, Row};
+
+use super::failure::{Failure, describe, way_out};
+use super::server::Server;
+
+/// The pause before the second attempt; each further one is twice as long.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Rows go to the server in pieces of this size.
+const COPY_BYTES: usize = 64 << 10;
+
+/// What is said to the server first: what is committed is synced, a lock that somebody holds is not waited for
+/// forever, and a writer that was stopped in the middle of a transaction does not hold one forever.
+const GREETING: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+    WHERE current_setting('synchronous_commit') = 'off'; SET idle_in_transaction_session_timeout = '60s'";
+
+pub(super) struct Session {
+    server: Server,
+    patience: Duration,
+    runtime: Option<Runtime>,
+    link: Option<Link>,
+}
+
+/// A connection.
+pub(super) struct Link {
+    client: Client,
+    task: JoinHandle<()>,
+    patience: Duration,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.link = None;
+        if let Some(runtime) = self.runtime.take() {
+            // The drop of a runtime may not wait inside of another one.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(server: Server, patience: Duration) -> Self {
+        Session { server, patience, runtime: None, link: None }
+    }
+
+    /// How the server is called in errors.
+    pub(super) fn place(&self) -> &str {
+        &self.server.name
+    }
+
+    /// Does something with a connection: from the beginning again, with another one, when it is lost. So what is
+    /// done must find out how far it was.
+    ///
+    /// # Errors
+    /// The server is away for too long, or refuses; then `refused` says what that means.
+    pub(super) fn call<R: Send>(
+        &mut self,
+        mut action: impl AsyncFnMut(&Link) -> Result<R, Failure> + Send,
+        refused: impl Fn(&DbError) -> String + Sync,
+    ) -> Result<R> {
+        let called = thread::scope(|scope| {
+            let call = || {
+                let runtime = match self.runtime.take() {
+                    Some(runtime) => runtime,
+                    None => Builder::new_current_thread().enable_all().build()?,
+                };
+                let result = runtime.block_on(self.call_until(&mut action, &refused));
+                self.runtime = Some(runtime);
+                result
+            };
+            scope.spawn(call).join()
+        });
+        called.unwrap_or_else(|_| Err(Error::failed("the call of the database panicked")))
+    }
+
+    async fn call_until<R>(
+        &mut self,
+        action: &mut impl AsyncFnMut(&Link) -> Result<R, Failure>,
+        refused: &impl Fn(&DbError) -> String,
+    ) -> Result<R> {
+        let clock = SystemClock::default();
+        let (mut since_ms, mut pause) = (None, PAUSE.0);
+        loop {
+            let failure = match self.attempt(action).await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let was_connected = match self.link.take() {
+                Some(link) => {
+                    link.close().await;
+                    true
+                }
+                None => false,
+            };
+            let cause = match failure {
+                Failure::Lost(cause) => cause,
+                Failure::Silent => return Err(self.away("it does not answer")),
+                Failure::Failed(error) => return Err(error.at(self.place())),
+                Failure::Refused(said) if was_connected => return Err(Error::failed(refused(&said))),
+                Failure::Refused(said) => {
+                    let place = self.place();
+                    return Err(Error::failed(format!("{place}: {}; {}", describe(&said), way_out(&said))));
+                }
+            };
+            let now_ms = clock.monotonic_ms();
+            let waited_ms = now_ms - *since_ms.get_or_insert(now_ms);
+            if u128::from(waited_ms) >= self.patience.as_millis() {
+                return Err(self.away(cause));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    fn away(&self, cause: impl Display) -> Error {
+        Error::failed(format!(
+            "{} cannot be used for {:?}: {cause}; when it is back, run the job again: nothing is lost, the next run \
+             writes what this one could not; a sink with more `.patience(..)` waits longer",
+            self.place(),
+            self.patience
+        ))
+    }
+
+    async fn attempt<R>(
+        &mut self,
+        action: &mut impl AsyncFnMut(&Link) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        if let Some(link) = &self.link {
+            return action(link).await;
+        }
+        let connected = in_time(self.patience, self.server.config.connect(NoTls)).await?;
+        let (client, connection) = connected;
+        let task = tokio::spawn(async {
+            // The client hears of it, too.
+            let _ = connection.await;
+        });
+        let link = self.link.insert(Link { client, task, patience: self.patience });
+        // A writer waits for a lock a few times before it gives up.
+        let lock_ms = (self.patience.as_millis() / 4).clamp(100, 30_000);
+        link.execute(&format!("{GREETING}; SET lock_timeout = {lock_ms}")).await?;
+        action(link).await
+    }
+}
+
+/// What the server answers, if it does so in time.
+async fn in_time<R>(
+    patience: Duration,
+    answer: impl Future<Output = Result<R, tokio_postgres::Error>>,
+) -> Result<R, Failure> {
+    match tokio::time::timeout(patience.max(Duration::from_millis(100)), answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::Silent),
+    }
+}
+
+impl Link {
+    /// Closes the socket before anything else is done: until then the server would keep the transaction, and its
+    /// locks, that the connection was in the middle of.
+    async fn close(mut self) {
+        self.task.abort();
+        // It was stopped: that is what it says.
+        let _ = (&mut self.task).await;
+    }
+
+    /// Statements without values.
+    pub(super) async fn execute(&self, sql: &str) -> Result<(), Failure> {
+        in_time(self.patience, self.client.batch_execute(sql)).await
+    }
+
+    /// A statement with values.
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Failure> {
+        in_time(self.patience, self.client.query_typed(sql, values)).await
+    }
+
+    /// Rows in the text format of `COPY`; `fill` appends some of them to a buffer until it gives false.
+    pub(super) async fn copy(
+        &self,
+        sql: &str,
+        mut fill: impl FnMut(&mut Vec<u8>) -> Result<bool>,
+    ) -> Result<(), Failure> {
+        let mut sink = pin!(in_time(self.patience, self.client.copy_in::<_, Cursor<Vec<u8>>>(sql)).await?);
+        let mut bytes = Vec::with_capacity(2 * COPY_BYTES);
+        while fill(&mut bytes)? {
+            if bytes.len() >= COPY_BYTES {
+                let full = std::mem::replace(&mut bytes, Vec::with_capacity(2 * COPY_BYTES));
+                in_time(self.patience, sink.send(Cursor::new(full))).await?;
+            }
+        }
+        if !bytes.is_empty() {
+            in_time(self.patience, sink.send(Cursor::new(bytes))).await?;
+        }
+        in_time(self.patience, sink.finish()).await?;
+        Ok(())
+    }
+}
