@@ -3,8 +3,9 @@
 //! Run with: `cargo run --release -p examples --features kafka --example exactly_once`
 //!
 //! You will see how often the job was killed, and that no total is missing, doubled or wrong. With
-//! `--brokers HOST:PORT` it reads one Kafka topic and writes another; without, files. `--between COMMAND` runs a command
-//! behind every fourth kill, such as one that kills the broker.
+//! `--brokers HOST:PORT` it reads one Kafka topic and writes another; without, files. `--between COMMAND`
+//! runs a command behind every fourth kill, such as one that kills the broker.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

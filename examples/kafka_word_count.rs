@@ -3,9 +3,9 @@
 //! Run with: `cargo run --release -p examples --features kafka --example kafka_word_count`
 //!
 //! You will see the most frequent words of a novel. Without `--brokers` its lines come from the file. With
-//! `--brokers HOST:PORT --topic lines --send FILE --until-end --output words.csv` the lines of a file are first sent to
-//! a topic, and then counted from there: one line `word,count` for each word. Without `--until-end` counts are shown as
-//! they change, until Ctrl-C.
+//! `--brokers HOST:PORT --topic lines --send FILE --until-end --output words.csv` the lines of a file are first
+//! sent to a topic, and then counted from there: one line `word,count` for each word. Without `--until-end`
+//! counts are shown as they change, until Ctrl-C.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

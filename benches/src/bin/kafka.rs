@@ -1,5 +1,5 @@
-//! What a message costs that comes from Kafka or goes there, in CPU time of the whole process, its client's threads
-//! included.
+//! What a message costs that comes from Kafka or goes there, in CPU time of the whole process, the threads of
+//! its client included.
 //!
 //! `scripts/services up kafka; eval "$(scripts/services env)"`
 //! `cargo run --release -p benches --features kafka --bin kafka`
@@ -121,7 +121,7 @@ impl Bench {
 
     fn source(&self) -> Result<bool> {
         println!(
-            "| source, read_committed, JSON into batches | bytes | ns of CPU per message | M messages/s per core | MB/s per core |"
+            "| source, JSON into batches | bytes | ns of CPU per message | M messages/s per core | MB/s per core |"
         );
         println!("|---|---|---|---|---|");
         let mut kept = true;

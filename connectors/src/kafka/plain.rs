@@ -1,5 +1,7 @@
 //! `Plain`: rows go to their topic as they come, and an epoch ends when all have arrived: at least once.
 
+use std::time::Duration;
+
 use headwater::batch::{Batch, Record};
 use headwater::sink::{Cut, SinkWriter, Staged};
 use headwater::{Error, Result};
@@ -22,8 +24,14 @@ pub(super) struct Plain<T: Record> {
 impl<T: Record> Plain<T> {
     /// # Errors
     /// The client cannot be made.
-    pub(super) fn new(cluster: KafkaCluster, topic: String, encoding: Encoding<T>) -> Result<Self> {
-        let client = Client::new(&cluster, &[("linger.ms", "5")])?;
+    pub(super) fn new(
+        cluster: KafkaCluster,
+        topic: String,
+        encoding: Encoding<T>,
+        patience: Duration,
+    ) -> Result<Self> {
+        let patience_ms = patience.as_millis().to_string();
+        let client = Client::new(&cluster, &[("linger.ms", "5"), ("message.timeout.ms", &patience_ms)])?;
         Ok(Plain { client, cluster, topic, encoding, key: Vec::new(), value: Vec::new() })
     }
 
@@ -50,7 +58,7 @@ impl<T: Record> SinkWriter<T> for Plain<T> {
                 outcome = client.send(topic, row, None);
             }
         });
-        client.producer.poll(std::time::Duration::ZERO);
+        client.producer.poll(Duration::ZERO);
         outcome.map_err(|error| self.cluster.explain("a row cannot be sent", &error, &self.client.notes))?;
         self.check()
     }

@@ -53,8 +53,8 @@ impl<T: Record> Encoding<T> {
 ///
 /// | | guarantee |
 /// |---|---|
-/// | [`exactly_once`](Self::exactly_once) | readers of `read_committed` see every row once, in one transaction per epoch and subtask |
-/// | otherwise | every row at least once: those behind the last epoch come again after a crash; an idempotent producer |
+/// | [`exactly_once`](Self::exactly_once) | readers of `read_committed` see every row once, an epoch at a time |
+/// | otherwise | every row at least once: those behind the last epoch come again after a crash |
 ///
 /// With exactly once an epoch's rows are in the epoch log before their transaction begins, which is therefore as
 /// short as sending them: readers wait no longer than an epoch, and no time-out of a transaction can lose rows. In
@@ -185,8 +185,8 @@ impl<T: Record> KafkaSink<T> {
         KafkaSink { timeout, ..self }
     }
 
-    /// How long the sink waits for a cluster that is away (2 min) before the run fails. Meanwhile sources wait, and
-    /// memory does not grow.
+    /// How long the sink waits for a cluster that is away (2 min) before the run fails. Meanwhile sources wait,
+    /// and memory does not grow.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         KafkaSink { patience, ..self }
@@ -225,7 +225,7 @@ impl<T: Record> Sink<T> for KafkaSink<T> {
         self.check_topic()?;
         let (cluster, topic) = (self.cluster.clone(), self.topic.clone());
         let Some(id) = &self.exactly_once else {
-            return Ok(Box::new(Plain::new(cluster, topic, self.encoding.clone())?));
+            return Ok(Box::new(Plain::new(cluster, topic, self.encoding.clone(), self.patience)?));
         };
         if id.is_empty() {
             return Err(Error::Config("exactly_once needs an id that is not empty".to_owned()));

@@ -70,7 +70,7 @@ pub struct KafkaPosition {
 ///
 /// | what | |
 /// |---|---|
-/// | messages that a job has not read were deleted by the topic's retention | the job fails and says which are gone |
+/// | messages were deleted by the topic's retention before they were read | the job fails and says which |
 /// | the topic was deleted and made again | the job fails: its positions mean nothing there |
 /// | a broker is away | the source waits and says so in the log; nothing is lost |
 ///

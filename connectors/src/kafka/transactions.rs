@@ -27,8 +27,8 @@ use super::token::{Token, Tokens};
 /// epoch is divided again, so this must never change.
 const PART_BYTES: usize = 16 << 20;
 
-/// How long the client is served while there is nothing else to do.
-const SERVE: Duration = Duration::from_millis(1);
+/// Between two looks at what the client has sent. Asked to wait for so little, the client itself spins.
+const LOOK: Duration = Duration::from_micros(500);
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -86,7 +86,7 @@ impl Client {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
                     record = same;
-                    self.producer.poll(SERVE);
+                    self.serve();
                 }
                 Err((error, _)) => return Err(error),
             }
@@ -97,8 +97,13 @@ impl Client {
     pub(super) fn drain(&self) {
         // NOTE: `flush` of the client takes at least 100 ms.
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(SERVE);
+            self.serve();
         }
+    }
+
+    fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+        std::thread::park_timeout(LOOK);
     }
 
     /// The first message that was not taken since the last call.
@@ -160,7 +165,7 @@ impl Transactions {
                             waited_ms / 1000
                         )));
                     }
-                    // What became of the transaction is not known: the next attempt takes the id anew and finds out.
+                    // What became of the transaction is not known: the next attempt finds out.
                     std::thread::park_timeout(PAUSE);
                 }
             }
@@ -195,8 +200,8 @@ impl Transactions {
     #[cold]
     fn not_ours(&self, identity: &Identity) -> Error {
         Error::failed(format!(
-            "the token of `{}` in the topic `{}` {}: does another job write with exactly_once({:?})? Every sink needs \
-             an id of its own. Nothing was written",
+            "the token of `{}` in the topic `{}` {}: does another job write with exactly_once({:?})? Every sink \
+             needs an id of its own. Nothing was written",
             identity.key,
             self.tokens.topic,
             if identity.token.is_some() { "belongs to another job" } else { "is gone" },
@@ -240,7 +245,7 @@ impl Transactions {
             .map_err(failed("a token cannot be sent"))?;
         client.drain();
         if let Some(said) = client.take_undelivered() {
-            // Abort, so that readers need not wait for the time-out; whether it works or not, a new client follows.
+            // So that readers need not wait for the time-out; whether it works or not, a new client follows.
             let _ = client.producer.abort_transaction(ANSWER);
             return Err(Trouble::Passing(Error::failed(format!(
                 "Kafka at {}: {said}",

@@ -1,4 +1,4 @@
-//! A source whose polls give a few records each, and not what there is room for: a barrier comes between two of them.
+//! A source whose polls give a few records each, and not what there is room for: barriers come between them.
 
 use std::sync::Arc;
 
