@@ -68,13 +68,13 @@ impl<T: Record> Encoding<T> {
 /// use headwater_connectors::{KafkaSink, KafkaSource};
 ///
 /// let flow = StreamBuilder::new("words");
-/// let totals = KafkaSink::json("127.0.0.1:9092", "totals")
+/// let totals = KafkaSink::<WindowResult<String, u64>>::json("127.0.0.1:9092", "totals")
 ///     .key(|row, key| key.extend_from_slice(row.key.as_bytes()))
 ///     .exactly_once("word-totals");
 /// flow.source("lines", KafkaSource::text("127.0.0.1:9092", "lines"))
-///     .flat_map(|line, out| line.split(' ').for_each(|word| out.push(word)))
+///     .flat_map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
 ///     .event_time(|_| 0, Watermarks::bounded(secs(0)))
-///     .key_by(|word| word)
+///     .key_by_value()
 ///     .window(Window::tumbling(secs(60)))
 ///     .aggregate(|a| a.count())
 ///     .sink("totals", totals);
