@@ -8,7 +8,7 @@ KILLS ?= 5000
 SEEDS ?= 20000
 SECONDS ?= 50
 # Connectors that are not in the default features; their tests want servers: scripts/services.
-FEATURES ?= kafka,postgres,sqlite
+FEATURES ?= full
 
 # Cargo brings its own job server; flags meant for make would only confuse it and the C++ build below it.
 unexport MAKEFLAGS MFLAGS
