@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use bumpalo::Bump;
 use headwater::batch::{DecodeError, Record};
 use headwater::source::{Boundedness, Source, SourceReader};
 use headwater::time::Timestamp;
@@ -12,36 +11,25 @@ use headwater::{Error, Result};
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{ANSWER, KafkaCluster};
+use super::cluster::{ANSWER, KafkaCluster, guard};
 use super::message::KafkaMessage;
 use super::reader::{Reader, Shared};
-use crate::format::{CsvColumns, JsonKeys, decode_csv_row, decode_json_line};
+use crate::format::{PayloadDecoder, PayloadFormat};
 
-/// What a format keeps from message to message.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    json: JsonKeys,
-    csv: Option<CsvColumns>,
-}
-
-type DecodeText<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record>::View<'a>, DecodeError>;
 type DecodeMessage<T> = dyn Fn(&KafkaMessage<'_>) -> Result<T, DecodeError> + Send + Sync;
 
-/// How a message becomes a record.
-pub(super) enum Decode<T: Record> {
-    /// From its value, which is text.
-    Text(DecodeText<T>),
+/// How messages become records.
+enum Format<T: Record> {
+    /// From their values.
+    Value(PayloadFormat<T>),
     /// By a closure.
     Message(Arc<DecodeMessage<T>>),
 }
 
-impl<T: Record> Clone for Decode<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Decode::Text(decode) => Decode::Text(*decode),
-            Decode::Message(decode) => Decode::Message(Arc::clone(decode)),
-        }
-    }
+/// What a reader has of a format.
+pub(super) enum Decoder<T: Record> {
+    Value(Box<dyn PayloadDecoder<T>>),
+    Message(Arc<DecodeMessage<T>>),
 }
 
 /// Where a partition is read from when no epoch says so.
@@ -94,8 +82,7 @@ pub struct KafkaPosition {
 pub struct KafkaSource<T: Record> {
     cluster: KafkaCluster,
     topic: String,
-    decode: Decode<T>,
-    delimiter: Option<u8>,
+    format: Format<T>,
     start: Start,
     until_end: bool,
     mirror: Option<String>,
@@ -116,7 +103,7 @@ impl KafkaSource<String> {
     /// Each record is the text of a value.
     #[must_use]
     pub fn text(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
-        KafkaSource::new(cluster.into(), topic.into(), Decode::Text(|text, _, _| Ok(text)))
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::text()))
     }
 }
 
@@ -124,19 +111,13 @@ impl<T: Record> KafkaSource<T> {
     /// Each value is a JSON object, as a line of `JsonLines` is.
     #[must_use]
     pub fn json(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
-        let decode = Decode::Text(|text, keys, arena| decode_json_line::<T>(text, arena, &mut keys.json));
-        KafkaSource::new(cluster.into(), topic.into(), decode)
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::json()))
     }
 
     /// Each value is a row of comma-separated cells, one for each field in the declared order.
     #[must_use]
     pub fn csv(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
-        let decode = Decode::Text(|text, keys, arena| match &mut keys.csv {
-            Some(columns) => decode_csv_row::<T>(text, columns, arena),
-            None => Err(DecodeError::new("the columns are not known".to_owned())),
-        });
-        let source = KafkaSource::new(cluster.into(), topic.into(), decode);
-        KafkaSource { delimiter: Some(b','), ..source }
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::csv()))
     }
 
     /// Each record is what `decode` makes of a message: its key, headers, timestamp, bytes of any format.
@@ -156,15 +137,14 @@ impl<T: Record> KafkaSource<T> {
         topic: impl Into<String>,
         decode: impl Fn(&KafkaMessage<'_>) -> Result<T, DecodeError> + Send + Sync + 'static,
     ) -> Self {
-        KafkaSource::new(cluster.into(), topic.into(), Decode::Message(Arc::new(decode)))
+        KafkaSource::new(cluster.into(), topic.into(), Format::Message(Arc::new(decode)))
     }
 
-    fn new(cluster: KafkaCluster, topic: String, decode: Decode<T>) -> Self {
+    fn new(cluster: KafkaCluster, topic: String, format: Format<T>) -> Self {
         KafkaSource {
             cluster,
             topic,
-            decode,
-            delimiter: None,
+            format,
             start: Start::Earliest,
             until_end: false,
             mirror: None,
@@ -213,14 +193,14 @@ impl<T: Record> KafkaSource<T> {
             ("fetch.error.backoff.ms", "100"),
         ];
         own.extend(self.mirror.as_deref().map(|group| ("group.id", group)));
-        let (consumer, notes) = self.cluster.consumer(&self.topic, &own)?;
-        Ok(Shared::new(self.cluster.clone(), self.topic.clone(), consumer, notes, self.mirror.is_some()))
+        let consumer = self.cluster.consumer(&self.topic, &own)?;
+        Ok(Shared::new(self.cluster.clone(), self.topic.clone(), consumer, self.mirror.is_some()))
     }
 
     /// The consumer that the partitions of one run share. A partition that is being read already belongs to
     /// another run.
     fn shared(&self, partition: i32) -> Result<Arc<Shared>> {
-        let mut known = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = guard(&self.shared);
         if let Some(shared) = known.upgrade().filter(|shared| !shared.is_reading(partition)) {
             return Ok(shared);
         }
@@ -263,7 +243,7 @@ impl<T: Record> Source for KafkaSource<T> {
 
     fn partitions(&self) -> Result<Vec<String>> {
         let shared = self.connect()?;
-        let partitions = self.cluster.partitions(&shared.consumer, &self.topic, &shared.notes)?;
+        let partitions = self.cluster.partitions(&shared.consumer, &self.topic)?;
         Ok(partitions.iter().map(|partition| format!("{}/{partition}", self.topic)).collect())
     }
 
@@ -282,10 +262,12 @@ impl<T: Record> Source for KafkaSource<T> {
             None => self.start(&shared, partition, low, high)?,
         };
         check_range(name, next, low, high)?;
-        let csv = self.delimiter.map(CsvColumns::declared::<T>).transpose()?;
-        let keys = Keys { csv, ..Keys::default() };
+        let decoder = match &self.format {
+            Format::Value(format) => Decoder::Value(format.decoder()?),
+            Format::Message(decode) => Decoder::Message(Arc::clone(decode)),
+        };
         let end = self.until_end.then_some(high);
-        Ok(Box::new(Reader::open(shared, partition, next, end, self.decode.clone(), keys)?))
+        Ok(Box::new(Reader::open(shared, partition, next, end, decoder)?))
     }
 }
 
