@@ -107,6 +107,14 @@ impl KafkaSource<String> {
     }
 }
 
+impl KafkaSource<Vec<u8>> {
+    /// Each record is the bytes of a value.
+    #[must_use]
+    pub fn bytes(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::bytes()))
+    }
+}
+
 impl<T: Record> KafkaSource<T> {
     /// Each value is a JSON object, as a line of `JsonLines` is.
     #[must_use]
@@ -118,6 +126,31 @@ impl<T: Record> KafkaSource<T> {
     #[must_use]
     pub fn csv(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
         KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::csv()))
+    }
+
+    /// Each value is Avro: of a schema that is given, or behind the id of one in a registry, as Confluent's clients
+    /// write it. Fields are found by their names, as [`AvroReader`](crate::format::AvroReader) says; a value whose
+    /// schema does not suit the record type is rejected. While the registry is away, the source waits.
+    ///
+    /// ```no_run
+    /// use headwater_connectors::format::AvroSchema;
+    /// use headwater_connectors::{KafkaSource, SchemaRegistry};
+    ///
+    /// let registry = SchemaRegistry::at("http://127.0.0.1:8081");
+    /// let prices = KafkaSource::<(String, f64)>::avro("127.0.0.1:9092", "prices", registry);
+    /// // Without a registry: nothing but Avro in the values.
+    /// let schema = AvroSchema::of::<(String, f64)>()?;
+    /// let plain = KafkaSource::<(String, f64)>::avro("127.0.0.1:9092", "plain-prices", schema);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    #[cfg(feature = "avro")]
+    #[must_use]
+    pub fn avro(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        schemas: impl Into<crate::format::AvroSchemas>,
+    ) -> Self {
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::avro(schemas.into())))
     }
 
     /// Each record is what `decode` makes of a message: its key, headers, timestamp, bytes of any format.
