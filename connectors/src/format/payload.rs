@@ -80,6 +80,12 @@ impl<T: Record> PayloadFormat<T> {
         PayloadFormat { open: Arc::new(move || schemas.decoder()) }
     }
 
+    /// A message, whose schema is given, or in a registry.
+    #[cfg(feature = "protobuf")]
+    pub(crate) fn protobuf(schemas: super::ProtobufSchemas) -> Self {
+        PayloadFormat { open: Arc::new(move || schemas.decoder()) }
+    }
+
     fn new<D: PayloadDecoder<T> + 'static>(open: impl Fn() -> Result<D> + Send + Sync + 'static) -> Self {
         PayloadFormat { open: Arc::new(move || Ok(Box::new(open()?))) }
     }
@@ -158,6 +164,13 @@ impl<T: Record> PayloadEncoding<T> {
     /// As a schema says, which is registered, if there is a registry.
     #[cfg(feature = "avro")]
     pub(crate) fn avro(schemas: super::AvroSchemas) -> Self {
+        let has_subject = schemas.has_registry();
+        PayloadEncoding { open: Arc::new(move |subject| schemas.encoder(subject)), has_subject }
+    }
+
+    /// As a message of a schema, which is registered, if there is a registry.
+    #[cfg(feature = "protobuf")]
+    pub(crate) fn protobuf(schemas: super::ProtobufSchemas) -> Self {
         let has_subject = schemas.has_registry();
         PayloadEncoding { open: Arc::new(move |subject| schemas.encoder(subject)), has_subject }
     }

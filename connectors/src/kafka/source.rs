@@ -153,6 +153,30 @@ impl<T: Record> KafkaSource<T> {
         KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::avro(schemas.into())))
     }
 
+    /// Each value is a message of Protocol Buffers: of a schema that is given, or behind the id of one in a registry, as
+    /// Confluent's clients write it. Fields are found by their names, as
+    /// [`ProtobufReader`](crate::format::ProtobufReader) says; a value whose schema does not suit the record type is
+    /// rejected. While the registry is away, the source waits.
+    ///
+    /// ```no_run
+    /// use headwater_connectors::KafkaSource;
+    /// use headwater_connectors::format::ProtobufSchema;
+    ///
+    /// let text = "syntax = \"proto3\"; message Price { string _1 = 1; double _2 = 2; }";
+    /// let schema = ProtobufSchema::parse(text, "Price")?;
+    /// let prices = KafkaSource::<(String, f64)>::protobuf("127.0.0.1:9092", "prices", schema);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    #[cfg(feature = "protobuf")]
+    #[must_use]
+    pub fn protobuf(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        schemas: impl Into<crate::format::ProtobufSchemas>,
+    ) -> Self {
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::protobuf(schemas.into())))
+    }
+
     /// Each record is what `decode` makes of a message: its key, headers, timestamp, bytes of any format.
     ///
     /// ```

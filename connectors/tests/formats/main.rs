@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
 mod avro;
+mod protobuf;
 mod records;

@@ -3,7 +3,7 @@
 use headwater::prelude::*;
 use headwater::runtime::Summary;
 use headwater::sink::{Sink, Subtask};
-use headwater_connectors::format::{AvroSchema, AvroWriter};
+use headwater_connectors::format::{AvroSchema, AvroWriter, ProtobufSchema};
 use headwater_connectors::{Collect, KafkaSink, KafkaSource, MemorySource, SchemaRegistry};
 use rdkafka::message::Message;
 
@@ -184,4 +184,38 @@ fn bytes_arrive_as_they_are() {
     let rows: Vec<Vec<u8>> = vec![vec![0, 1, 255], vec![], (0..=255).collect()];
     write(KafkaSink::bytes(broker.as_str(), &topic), rows.clone()).unwrap();
     assert_eq!(read(KafkaSource::bytes(broker.as_str(), &topic)).unwrap().0, rows);
+}
+
+#[test]
+fn protobuf_goes_through_a_topic_with_its_schema_in_the_registry() {
+    let Some((broker, url)) = servers("protobuf_goes_through_a_topic_with_its_schema_in_the_registry") else { return };
+    let registry = SchemaRegistry::at(&url);
+    for exactly_once in [false, true] {
+        let topic = topic(&broker, "protobuf", 1);
+        let mut sink = KafkaSink::protobuf(broker.as_str(), &topic, registry.clone());
+        if exactly_once {
+            sink = sink.exactly_once(&topic);
+        }
+        write(sink, orders(100)).unwrap();
+        assert_eq!(read_all(&broker, &topic)[0].payload().unwrap()[5], 0, "the first message of its schema");
+        let source = KafkaSource::<Order>::protobuf(broker.as_str(), &topic, registry.clone());
+        assert_eq!(read(source).unwrap().0, orders(100));
+        let as_avro = KafkaSource::<Order>::avro(broker.as_str(), &topic, registry.clone());
+        let (_, report) = read(as_avro).unwrap();
+        assert_eq!(report.rejected(), 100, "they are of another kind");
+        assert!(report.nodes[0].rejection.as_ref().unwrap().contains("of the kind PROTOBUF, not AVRO"));
+    }
+}
+
+#[test]
+fn a_message_inside_of_others_is_found_by_its_place() {
+    let Some((broker, url)) = servers("a_message_inside_of_others_is_found_by_its_place") else { return };
+    let topic = topic(&broker, "nested", 1);
+    let text = "syntax = \"proto3\"; package shop; message A { message X {} message Y { int64 _1 = 3; } } message B {}";
+    let schema = ProtobufSchema::parse(text, "shop.A.Y").unwrap();
+    write(KafkaSink::protobuf(broker.as_str(), &topic, (SchemaRegistry::at(&url), schema)), vec![(7_i64,)]).unwrap();
+    let payload = read_all(&broker, &topic).remove(0);
+    assert_eq!(payload.payload().unwrap()[5..], [4, 0, 2, 0x18, 7], "two steps: the first, in it the second");
+    let source = KafkaSource::<(i64,)>::protobuf(broker.as_str(), &topic, SchemaRegistry::at(&url));
+    assert_eq!(read(source).unwrap().0, [(7,)]);
 }

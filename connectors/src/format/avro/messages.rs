@@ -47,7 +47,7 @@ impl From<(SchemaRegistry, AvroSchema)> for AvroSchemas {
     }
 }
 
-#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only sources and sinks of messages have payloads"))]
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only sinks of messages write payloads"))]
 impl AvroSchemas {
     pub(crate) fn has_registry(&self) -> bool {
         self.registry.is_some()
