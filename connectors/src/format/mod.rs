@@ -29,8 +29,11 @@ pub use self::encode::{CsvEncoder, JsonEncoder, encode_csv_header, encode_csv_ro
 pub(crate) use self::json::decode_json_ahead;
 pub use self::json::{JsonKeys, decode_json_line};
 pub use self::kind::InputFormat;
+pub(crate) use self::payload::{PayloadDecoder, PayloadFormat};
+#[cfg_attr(
+    not(feature = "kafka"),
+    allow(unused_imports, reason = "only sinks of messages write payloads")
+)]
+pub(crate) use self::payload::{PayloadEncoder, PayloadEncoding};
 #[cfg(feature = "protobuf")]
 pub use self::protobuf::{ProtobufReader, ProtobufSchema, ProtobufSchemas, ProtobufWriter};
-pub(crate) use self::payload::{PayloadDecoder, PayloadFormat};
-#[cfg_attr(not(feature = "kafka"), allow(unused_imports, reason = "only sinks of messages write payloads"))]
-pub(crate) use self::payload::{PayloadEncoder, PayloadEncoding};

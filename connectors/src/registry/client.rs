@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn base64_and_paths_are_written_as_others_read_them() {
-        let texts: Vec<_> = ["", "f", "fo", "foo", "foob", "user:p\u{e4}ss"].map(|text| base64(text.as_bytes())).into();
+        let texts: Vec<_> =
+            ["", "f", "fo", "foo", "foob", "user:p\u{e4}ss"].map(|text| base64(text.as_bytes())).into();
         assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "dXNlcjpww6Rzcw=="]);
         assert_eq!(escaped("a b/c-value"), "a%20b%2Fc-value");
     }

@@ -115,7 +115,9 @@ impl SchemaRegistry {
     pub fn password_from_env(mut self, user: &str, variable: &str) -> Self {
         match std::env::var(variable) {
             Ok(password) => self.client.basic(user, &password),
-            Err(_) => self.refuse(format!("the password of the registry is to come from ${variable}, which is not set")),
+            Err(_) => self.refuse(format!(
+                "the password of the registry is to come from ${variable}, which is not set"
+            )),
         }
         self
     }
@@ -125,7 +127,8 @@ impl SchemaRegistry {
     pub fn token_from_env(mut self, variable: &str) -> Self {
         match std::env::var(variable) {
             Ok(token) => self.client.bearer(&token),
-            Err(_) => self.refuse(format!("the token of the registry is to come from ${variable}, which is not set")),
+            Err(_) => self
+                .refuse(format!("the token of the registry is to come from ${variable}, which is not set")),
         }
         self
     }
@@ -186,7 +189,8 @@ impl SchemaRegistry {
     pub(crate) fn register(&self, subject: &str, kind: &SchemaKind, text: &str) -> Result<u32> {
         self.check()?;
         let body = json!({ "schema": text, "schemaType": kind.name() });
-        let reply = self.client.post(&format!("/subjects/{}/versions", escaped(subject)), &body.to_string())?;
+        let reply =
+            self.client.post(&format!("/subjects/{}/versions", escaped(subject)), &body.to_string())?;
         if reply.status == 409 {
             return Err(Error::failed(format!(
                 "the schema registry at {} refuses the schema of this sink for subject `{subject}`, because it is not \
@@ -248,7 +252,8 @@ impl SchemaRegistry {
             let reply = self.client.get(&format!("/subjects/{}/versions/{version}", escaped(subject)))?;
             let other = self.success(reply)?;
             self.collect(&other, seen, found)?;
-            let schema = other.get("schema").and_then(Value::as_str).ok_or_else(|| self.nonsense("no schema"))?;
+            let schema =
+                other.get("schema").and_then(Value::as_str).ok_or_else(|| self.nonsense("no schema"))?;
             found.push((name.to_owned(), schema.to_owned()));
         }
         Ok(())

@@ -119,7 +119,8 @@ fn a_few_bytes_cannot_ask_for_much_work_or_memory() {
             assert!(read::<Greedy>(&schema, &bytes).is_err(), "{schema} {bytes:?}");
         }
     }
-    let schema = AvroSchema::parse(r#"{"type":"record","name":"L","fields":[{"name":"next","type":["null","L"]}]}"#);
+    let schema =
+        AvroSchema::parse(r#"{"type":"record","name":"L","fields":[{"name":"next","type":["null","L"]}]}"#);
     #[derive(Record, Clone, Debug, PartialEq)]
     struct Nothing {
         other: Option<u64>,
@@ -168,12 +169,19 @@ fn a_value_that_does_not_fit_is_named() {
     let place = Place { city: String::new(), zip: None };
     let said = write(&schema, &(place, (String::new(), u64::MAX))).unwrap_err();
     assert!(said.contains("field `_2._2`: 18446744073709551615 does not fit a long of Avro"), "{said}");
-    let schema = AvroSchema::parse(r#"{"type":"record","name":"R","fields":[{"name":"_1","type":"int"}]}"#).unwrap();
-    assert!(write(&schema, &(1_i64 << 31,)).unwrap_err().contains("field `_1`: 2147483648 does not fit an int"));
+    let schema =
+        AvroSchema::parse(r#"{"type":"record","name":"R","fields":[{"name":"_1","type":"int"}]}"#).unwrap();
+    assert!(
+        write(&schema, &(1_i64 << 31,)).unwrap_err().contains("field `_1`: 2147483648 does not fit an int")
+    );
     assert!(read::<(u8,)>(&schema, &[0x80, 0x04]).unwrap_err().contains("field `_1`: 256 does not fit u8"));
     assert!(read::<(u8,)>(&schema, &[1]).unwrap_err().contains("field `_1`: -1 does not fit"));
     // A longer number than an int has.
-    assert!(read::<(i64,)>(&schema, &[0x80, 0x80, 0x80, 0x80, 0x20]).unwrap_err().contains("an int is 4294967296"));
+    assert!(
+        read::<(i64,)>(&schema, &[0x80, 0x80, 0x80, 0x80, 0x20])
+            .unwrap_err()
+            .contains("an int is 4294967296")
+    );
 }
 
 #[test]
@@ -187,8 +195,14 @@ fn schemas_that_do_not_suit_the_record_type_are_refused_with_the_field() {
     let two = r#"{"name":"_2","type":["null","string"]}"#;
     let cases = [
         (record(one), "field `_2`: the schema does not have it, so it would be lost"),
-        (record(&format!(r#"{one},{two},{{"name":"m.m","type":"int"}}"#)), "field `m.m`: the schema wants it"),
-        (record(&format!(r#"{one},{{"name":"_2","type":"string"}}"#)), "field `_2`: the record type has an `Option`"),
+        (
+            record(&format!(r#"{one},{two},{{"name":"m.m","type":"int"}}"#)),
+            "field `m.m`: the schema wants it",
+        ),
+        (
+            record(&format!(r#"{one},{{"name":"_2","type":"string"}}"#)),
+            "field `_2`: the record type has an `Option`",
+        ),
         (
             record(&format!(r#"{{"name":"_1","type":["null","string"]}},{two}"#)),
             "field `_1`: the record type has u64, the schema string",

@@ -4,4 +4,5 @@
 
 mod avro;
 mod protobuf;
+mod python;
 mod records;

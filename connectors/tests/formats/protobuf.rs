@@ -154,7 +154,8 @@ proptest! {
 
 #[test]
 fn what_is_not_there_is_none_or_a_default() {
-    let text = "message M { uint32 a = 1; optional uint32 b = 2; string c = 3; E d = 4; E e = 5; N n = 6; N m = 7;
+    let text =
+        "message M { uint32 a = 1; optional uint32 b = 2; string c = 3; E d = 4; E e = 5; N n = 6; N m = 7;
         repeated int32 l = 8; bool f = 9; double g = 10; bytes h = 11; uint32 o = 12; }
         enum E { ZERO = 0; ONE = 1; MINUS = -1; } message N { int64 x = 1; }";
     #[derive(Record, Clone, Debug, PartialEq)]
@@ -200,13 +201,18 @@ fn what_is_not_there_is_none_or_a_default() {
     assert_eq!(read::<M>(&schema, &bytes).unwrap(), expected);
     assert!(read::<M>(&schema, &[0x20, 7]).unwrap_err().contains("field `d`: the enum has no value 7"));
     // Unknown fields of all kinds, a group among them.
-    let unknown = [0xa0, 6, 9, 0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8, 0xa3, 6, 0xa5, 6, 1, 2, 3, 4, 0xa4, 6, 0x08, 5];
+    let unknown =
+        [0xa0, 6, 9, 0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8, 0xa3, 6, 0xa5, 6, 1, 2, 3, 4, 0xa4, 6, 0x08, 5];
     assert_eq!(read::<M>(&schema, &unknown).unwrap().a, 5);
     assert!(read::<M>(&schema, &[0xa3, 6, 0x08, 5]).unwrap_err().contains("cut off"));
-    assert!(read::<M>(&schema, &[0x0d, 1, 2, 3, 4]).unwrap_err().contains("field `a`: it has the wire type 5"));
+    assert!(
+        read::<M>(&schema, &[0x0d, 1, 2, 3, 4]).unwrap_err().contains("field `a`: it has the wire type 5")
+    );
     assert!(read::<M>(&schema, &[0]).unwrap_err().contains("a number that none can have"));
     assert!(read::<M>(&schema, &[0x1a, 1, 0xff]).unwrap_err().contains("field `c`: the text is not UTF-8"));
-    assert!(read::<(u8,)>(&schema_of_one("int32"), &[8, 0x80, 2]).unwrap_err().contains("256 does not fit u8"));
+    assert!(
+        read::<(u8,)>(&schema_of_one("int32"), &[8, 0x80, 2]).unwrap_err().contains("256 does not fit u8")
+    );
 }
 
 fn schema_of_one(kind: &str) -> ProtobufSchema {
@@ -224,10 +230,16 @@ fn packed_lists_and_single_items_may_be_mixed() {
 
 #[test]
 fn a_value_that_does_not_fit_is_named() {
-    assert!(write(&schema_of_one("int32"), &(1_u64 << 31,)).unwrap_err().contains("field `_1`: 2147483648 does not"));
+    assert!(
+        write(&schema_of_one("int32"), &(1_u64 << 31,))
+            .unwrap_err()
+            .contains("field `_1`: 2147483648 does not")
+    );
     assert!(write(&schema_of_one("uint32"), &(-1_i64,)).unwrap_err().contains("-1 does not fit uint32"));
     assert_eq!(write(&schema_of_one("E"), &("B".to_owned(),)).unwrap(), [8, 5]);
-    assert!(write(&schema_of_one("E"), &("C".to_owned(),)).unwrap_err().contains("`C` is no value of its enum"));
+    assert!(
+        write(&schema_of_one("E"), &("C".to_owned(),)).unwrap_err().contains("`C` is no value of its enum")
+    );
     let oneof = schema("message M { oneof x { int32 _1 = 1; string _2 = 2; } }");
     type Two = (Option<i32>, Option<String>);
     assert_eq!(write::<Two>(&oneof, &(Some(0), None)).unwrap(), [8, 0]);
@@ -238,8 +250,16 @@ fn a_value_that_does_not_fit_is_named() {
 fn refused<T: Record>(text: &str) -> [String; 2] {
     let schema = schema(text);
     [
-        ProtobufReader::<T>::new(&schema).map(drop).map_err(|error| error.to_string()).err().unwrap_or_default(),
-        ProtobufWriter::<T>::new(&schema).map(drop).map_err(|error| error.to_string()).err().unwrap_or_default(),
+        ProtobufReader::<T>::new(&schema)
+            .map(drop)
+            .map_err(|error| error.to_string())
+            .err()
+            .unwrap_or_default(),
+        ProtobufWriter::<T>::new(&schema)
+            .map(drop)
+            .map_err(|error| error.to_string())
+            .err()
+            .unwrap_or_default(),
     ]
 }
 
@@ -288,7 +308,8 @@ fn texts_that_are_no_schema_are_refused() {
     }
     let deep = "message M {".repeat(100_000);
     assert!(ProtobufSchema::parse(&deep, "M").unwrap_err().to_string().contains("nested deeper than 64"));
-    let other = [("b.proto".to_owned(), "package p; message N { required M m = 1; } message M {}".to_owned())];
+    let other =
+        [("b.proto".to_owned(), "package p; message N { required M m = 1; } message M {}".to_owned())];
     let text = "import public \"b.proto\"; message M { optional p.N n = 1; }";
     assert!(ProtobufSchema::parse_with(text, "M", &other).is_ok());
 }

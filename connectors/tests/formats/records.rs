@@ -50,9 +50,8 @@ pub(crate) fn any_numbers() -> impl Strategy<Value = Numbers> {
     let signed: (BoxedStrategy<i8>, BoxedStrategy<i16>, BoxedStrategy<i32>, BoxedStrategy<i64>) =
         (any::<i8>().boxed(), any::<i16>().boxed(), any::<i32>().boxed(), any::<i64>().boxed());
     let unsigned = (any::<u8>(), any::<u16>(), any::<u32>(), 0..=i64::MAX as u64);
-    (any::<bool>(), unsigned, signed, any::<f32>(), any::<f64>()).prop_map(
-        |(flag, (a, b, c, d), (e, f, g, h), x, y)| Numbers { flag, a, b, c, d, e, f, g, h, x, y },
-    )
+    (any::<bool>(), unsigned, signed, any::<f32>(), any::<f64>())
+        .prop_map(|(flag, (a, b, c, d), (e, f, g, h), x, y)| Numbers { flag, a, b, c, d, e, f, g, h, x, y })
 }
 
 pub(crate) fn any_place() -> impl Strategy<Value = Place> {
@@ -60,7 +59,8 @@ pub(crate) fn any_place() -> impl Strategy<Value = Place> {
 }
 
 pub(crate) fn any_all() -> impl Strategy<Value = All> {
-    let some = (any::<Option<bool>>(), any::<Option<i64>>(), any::<Option<String>>(), any::<Option<Vec<u8>>>());
+    let some =
+        (any::<Option<bool>>(), any::<Option<i64>>(), any::<Option<String>>(), any::<Option<Vec<u8>>>());
     let places = (any_place(), proptest::option::of(any_place()), vec(any_place(), 0..4));
     // Lists whose count needs one byte and more.
     let lists = (vec(any::<bool>(), 0..200), vec(any::<i32>(), 0..90), vec(any::<f64>(), 0..5));

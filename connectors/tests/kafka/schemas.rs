@@ -65,7 +65,9 @@ fn read<T: Record + Clone>(source: KafkaSource<T>) -> Result<(Vec<T>, Summary)> 
 
 #[test]
 fn avro_goes_through_a_topic_with_its_schema_in_the_registry() {
-    let Some((broker, url)) = servers("avro_goes_through_a_topic_with_its_schema_in_the_registry") else { return };
+    let Some((broker, url)) = servers("avro_goes_through_a_topic_with_its_schema_in_the_registry") else {
+        return;
+    };
     for exactly_once in [false, true] {
         let topic = topic(&broker, "avro", 1);
         let mut sink = KafkaSink::avro(broker.as_str(), &topic, SchemaRegistry::at(&url));
@@ -79,7 +81,8 @@ fn avro_goes_through_a_topic_with_its_schema_in_the_registry() {
         let source = KafkaSource::<Order>::avro(broker.as_str(), &topic, registry.clone());
         assert_eq!(read(source).unwrap().0, orders(100));
         let later = KafkaSource::<LaterOrder>::avro(broker.as_str(), &topic, registry);
-        let expected = |order: Order| LaterOrder { customer: order.customer, id: order.id.into(), cents: None };
+        let expected =
+            |order: Order| LaterOrder { customer: order.customer, id: order.id.into(), cents: None };
         assert_eq!(read(later).unwrap().0, orders(100).into_iter().map(expected).collect::<Vec<_>>());
     }
 }
@@ -99,19 +102,18 @@ fn avro_goes_through_a_topic_without_a_registry() {
 
 #[test]
 fn what_the_registry_does_not_know_is_rejected_with_its_place() {
-    let Some((broker, url)) = servers("what_the_registry_does_not_know_is_rejected_with_its_place") else { return };
+    let Some((broker, url)) = servers("what_the_registry_does_not_know_is_rejected_with_its_place") else {
+        return;
+    };
     let topic = topic(&broker, "rejected-avro", 1);
     let registry = || SchemaRegistry::at(&url);
     write(KafkaSink::avro(broker.as_str(), &topic, registry()), orders(2)).unwrap();
     // Another schema under the same topic, which cannot become an order.
-    let other = KafkaSink::<(u64,)>::avro(broker.as_str(), &topic, registry()).subject(format!("{topic}-other"));
+    let other =
+        KafkaSink::<(u64,)>::avro(broker.as_str(), &topic, registry()).subject(format!("{topic}-other"));
     write(other, vec![(7,)]).unwrap();
-    let rows: [(Option<&str>, &[u8]); 4] = [
-        (None, b"{\"id\":1}"),
-        (None, b"\x00\x7f\xff\xff\xf0\x02"),
-        (None, b"\x00\x7f"),
-        (None, b""),
-    ];
+    let rows: [(Option<&str>, &[u8]); 4] =
+        [(None, b"{\"id\":1}"), (None, b"\x00\x7f\xff\xff\xf0\x02"), (None, b"\x00\x7f"), (None, b"")];
     produce(&broker, &topic, 0, &rows);
     let source = || KafkaSource::<Order>::avro(broker.as_str(), &topic, registry());
     let (read_orders, report) = read(source()).unwrap();
@@ -150,7 +152,8 @@ fn a_schema_that_is_not_compatible_is_refused_before_a_row_is_written() {
     ureq::put(format!("{url}/config/{subject}")).content_type("application/json").send(body).unwrap();
     sink().open(Subtask { index: 0, count: 1 }).unwrap();
     // The same name, and a field that nobody has written yet.
-    let other = AvroSchema::parse(r#"{"type":"record","name":"Order","fields":[{"name":"_1","type":"string"}]}"#);
+    let other =
+        AvroSchema::parse(r#"{"type":"record","name":"Order","fields":[{"name":"_1","type":"string"}]}"#);
     let incompatible =
         KafkaSink::<(String,)>::avro(broker.as_str(), &topic, (SchemaRegistry::at(&url), other.unwrap()));
     let said = incompatible.open(Subtask { index: 0, count: 1 }).map(drop).unwrap_err().to_string();
@@ -170,7 +173,8 @@ fn while_the_registry_is_away_no_payload_is_rejected() {
     AvroWriter::<(u64,)>::new(&schema).unwrap().write((7,), &mut payload).unwrap();
     produce(&broker, &topic, 0, &[(None, &payload)]);
     let away = SchemaRegistry::at("http://127.0.0.1:9").patience(std::time::Duration::ZERO);
-    let said = read(KafkaSource::<(u64,)>::avro(broker.as_str(), &topic, away)).map(drop).unwrap_err().to_string();
+    let said =
+        read(KafkaSource::<(u64,)>::avro(broker.as_str(), &topic, away)).map(drop).unwrap_err().to_string();
     assert!(said.contains("the schema registry at http://127.0.0.1:9 cannot be asked"), "{said}");
     let sink = KafkaSink::<(u64,)>::avro(broker.as_str(), &topic, SchemaRegistry::at("https://127.0.0.1:9"));
     let said = sink.open(Subtask { index: 0, count: 1 }).map(drop).unwrap_err().to_string();
@@ -188,7 +192,9 @@ fn bytes_arrive_as_they_are() {
 
 #[test]
 fn protobuf_goes_through_a_topic_with_its_schema_in_the_registry() {
-    let Some((broker, url)) = servers("protobuf_goes_through_a_topic_with_its_schema_in_the_registry") else { return };
+    let Some((broker, url)) = servers("protobuf_goes_through_a_topic_with_its_schema_in_the_registry") else {
+        return;
+    };
     let registry = SchemaRegistry::at(&url);
     for exactly_once in [false, true] {
         let topic = topic(&broker, "protobuf", 1);
@@ -213,7 +219,8 @@ fn a_message_inside_of_others_is_found_by_its_place() {
     let topic = topic(&broker, "nested", 1);
     let text = "syntax = \"proto3\"; package shop; message A { message X {} message Y { int64 _1 = 3; } } message B {}";
     let schema = ProtobufSchema::parse(text, "shop.A.Y").unwrap();
-    write(KafkaSink::protobuf(broker.as_str(), &topic, (SchemaRegistry::at(&url), schema)), vec![(7_i64,)]).unwrap();
+    write(KafkaSink::protobuf(broker.as_str(), &topic, (SchemaRegistry::at(&url), schema)), vec![(7_i64,)])
+        .unwrap();
     let payload = read_all(&broker, &topic).remove(0);
     assert_eq!(payload.payload().unwrap()[5..], [4, 0, 2, 0x18, 7], "two steps: the first, in it the second");
     let source = KafkaSource::<(i64,)>::protobuf(broker.as_str(), &topic, SchemaRegistry::at(&url));

@@ -69,9 +69,8 @@ pub(super) fn text(bytes: &[u8], scale: u32) -> Result<String, DecodeError> {
 pub(super) fn shortest(value: i128) -> impl Iterator<Item = u8> {
     let bytes = value.to_be_bytes();
     let sign = if value < 0 { 0xff } else { 0 };
-    let needed = |at: usize| {
-        bytes[at] != sign || at + 1 == bytes.len() || (bytes[at + 1] >= 0x80) != (sign != 0)
-    };
+    let needed =
+        |at: usize| bytes[at] != sign || at + 1 == bytes.len() || (bytes[at + 1] >= 0x80) != (sign != 0);
     let start = (0..bytes.len()).find(|at| needed(*at)).unwrap_or(0);
     bytes.into_iter().skip(start)
 }

@@ -373,7 +373,8 @@ impl<'a> Decoder<'a> for AvroDecoder<'a, '_> {
             Step::Enum(symbols) => {
                 let number = self.int()?;
                 let symbol = usize::try_from(number).ok().and_then(|number| symbols.get(number));
-                let symbol = symbol.ok_or_else(|| unlike(&format!("symbol {number} of an enum is not there")))?;
+                let symbol =
+                    symbol.ok_or_else(|| unlike(&format!("symbol {number} of an enum is not there")))?;
                 return Ok(self.arena.alloc_str(symbol));
             }
             Step::Decimal { size, scale } => {

@@ -126,10 +126,11 @@ impl<'w> AvroEncoder<'w, '_> {
         if self.error.is_some() {
             return;
         }
-        let fields = self.scratch.frames.iter().filter_map(|frame| match (&self.plan.puts[frame.put], frame.kind) {
-            (Put::Record(form), Kind::Record { next }) => form.fields.get(next.checked_sub(1)?),
-            _ => None,
-        });
+        let fields =
+            self.scratch.frames.iter().filter_map(|frame| match (&self.plan.puts[frame.put], frame.kind) {
+                (Put::Record(form), Kind::Record { next }) => form.fields.get(next.checked_sub(1)?),
+                _ => None,
+            });
         let path: Vec<_> = fields.map(|field| field.name.as_str()).collect();
         self.error = Some(match path.as_slice() {
             [] => what.to_string(),
@@ -146,7 +147,9 @@ impl<'w> AvroEncoder<'w, '_> {
             Put::Long => match i64::try_from(value) {
                 Ok(value) => self.long(value),
                 Err(_) => {
-                    self.refuse(format_args!("{value} does not fit a long of Avro, which has 64 bits and a sign"));
+                    self.refuse(format_args!(
+                        "{value} does not fit a long of Avro, which has 64 bits and a sign"
+                    ));
                 }
             },
             Put::Decimal(size) => self.decimal(value, *size, None),
@@ -339,7 +342,9 @@ impl Encoder for AvroEncoder<'_, '_> {
             (Put::Fixed(size), Kind::Bytes { start }) => {
                 let length = self.out.len() - start;
                 if length != *size {
-                    self.refuse(format_args!("{length} bytes are written where the schema has exactly {size}"));
+                    self.refuse(format_args!(
+                        "{length} bytes are written where the schema has exactly {size}"
+                    ));
                 }
             }
             (_, Kind::Bytes { start }) => {

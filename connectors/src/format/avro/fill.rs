@@ -127,9 +127,7 @@ impl Filler<'_> {
             (F::F32, Node::Float) => Put::Float,
             (F::F32 | F::F64, Node::Double) => Put::Double,
             (F::String, Node::String) => Put::String,
-            (F::String, Node::Enum(symbols)) => {
-                Put::Enum(symbols.iter().cloned().zip(0_u64..).collect())
-            }
+            (F::String, Node::Enum(symbols)) => Put::Enum(symbols.iter().cloned().zip(0_u64..).collect()),
             _ => return self.unlike(record, written),
         })
     }
@@ -233,8 +231,5 @@ impl Filler<'_> {
 
 fn is_integer(wanted: &FieldType) -> bool {
     use FieldType as F;
-    matches!(
-        wanted,
-        F::U8 | F::U16 | F::U32 | F::U64 | F::U128 | F::I8 | F::I16 | F::I32 | F::I64 | F::I128
-    )
+    matches!(wanted, F::U8 | F::U16 | F::U32 | F::U64 | F::U128 | F::I8 | F::I16 | F::I32 | F::I64 | F::I128)
 }

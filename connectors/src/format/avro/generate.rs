@@ -52,7 +52,9 @@ impl Writer<'_> {
             FieldType::Option(inner) => return self.option(inner, path),
             FieldType::Record(fields) if fields.is_empty() => "null",
             FieldType::Record(fields) => return self.record(schema, fields, path),
-            other => return Err(Error::Config(format!("{} has no form in Avro", at(path, &format!("{other:?}"))))),
+            other => {
+                return Err(Error::Config(format!("{} has no form in Avro", at(path, &format!("{other:?}")))));
+            }
         };
         let _ = write!(self.out, "\"{name}\"");
         Ok(())

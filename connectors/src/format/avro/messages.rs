@@ -58,12 +58,17 @@ impl AvroSchemas {
     pub(crate) fn decoder<T: Record>(&self) -> Result<Box<dyn PayloadDecoder<T>>> {
         match (&self.registry, &self.schema) {
             (Some(_), Some(_)) => Err(Error::Config(
-                "a source takes the schema of each payload from the registry: give it the registry alone".to_owned(),
+                "a source takes the schema of each payload from the registry: give it the registry alone"
+                    .to_owned(),
             )),
             (None, Some(schema)) => Ok(Box::new(AvroReader::<T>::new(schema)?)),
             (Some(registry), None) => {
                 registry.check()?;
-                Ok(Box::new(ByRegistry::<T> { registry: registry.clone(), readers: HashMap::new(), last: None }))
+                Ok(Box::new(ByRegistry::<T> {
+                    registry: registry.clone(),
+                    readers: HashMap::new(),
+                    last: None,
+                }))
             }
             (None, None) => Err(Error::Config("Avro needs a schema, or a registry of them".to_owned())),
         }
@@ -110,14 +115,17 @@ impl<T: Record> ByRegistry<T> {
                 Some(reader) => reader,
                 None => match self.registry.schema(id)? {
                     Some(registered) if registered.kind == SchemaKind::Avro => {
-                        let others: Vec<_> = registered.references.iter().map(|(_, text)| text.clone()).collect();
+                        let others: Vec<_> =
+                            registered.references.iter().map(|(_, text)| text.clone()).collect();
                         let schema = AvroSchema::parse_with(&registered.text, &others);
                         let plan = schema.map_err(|error| error.to_string()).and_then(|schema| {
                             ReadPlan::new(&schema, &T::schema()).map_err(|error| error.to_string())
                         });
                         plan.map(AvroReader::from)
                     }
-                    Some(registered) => Err(format!("it is of the kind {}, not AVRO", registered.kind.name())),
+                    Some(registered) => {
+                        Err(format!("it is of the kind {}, not AVRO", registered.kind.name()))
+                    }
                     None => return Ok(None),
                 },
             };
@@ -141,7 +149,9 @@ impl<T: Record> PayloadDecoder<T> for ByRegistry<T> {
         Ok(match self.reader(id)? {
             Some(Ok(reader)) => reader.read(body, arena),
             Some(Err(why)) => Err(DecodeError::new(format!("schema {id}: {why}"))),
-            None => Err(DecodeError::new(format!("the registry has no schema {id}, by which it was written"))),
+            None => {
+                Err(DecodeError::new(format!("the registry has no schema {id}, by which it was written")))
+            }
         })
     }
 }

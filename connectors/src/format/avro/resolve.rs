@@ -159,9 +159,10 @@ impl Resolver<'_> {
             moves.push(Move::Read(index, step.map_err(|error| error.at(&member.name))?));
             found[index] = true;
         }
-        let mut missing = fields.iter().zip(&found).filter(|((_, schema), found)| {
-            !**found && !matches!(schema.field_type, FieldType::Option(_))
-        });
+        let mut missing = fields
+            .iter()
+            .zip(&found)
+            .filter(|((_, schema), found)| !**found && !matches!(schema.field_type, FieldType::Option(_)));
         match missing.next() {
             Some(((name, _), _)) => {
                 let said = "is not in the schema it was written with; an `Option` may be missing";

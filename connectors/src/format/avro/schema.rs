@@ -165,9 +165,10 @@ fn wrong(what: impl fmt::Display) -> Error {
 
 /// Letters, digits and `_`, no digit first.
 pub(super) fn is_name(text: &str) -> bool {
-    text.bytes().enumerate().all(|(at, byte)| {
-        byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit())
-    }) && !text.is_empty()
+    text.bytes()
+        .enumerate()
+        .all(|(at, byte)| byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()))
+        && !text.is_empty()
 }
 
 #[derive(Default)]
@@ -257,9 +258,7 @@ impl Parser {
                 let value = self.node(part("values")?, namespace)?;
                 self.add(Node::Map(value))
             }
-            "bytes" if is_decimal(object) => {
-                self.add(Node::Decimal { size: None, scale: scale(object)? })
-            }
+            "bytes" if is_decimal(object) => self.add(Node::Decimal { size: None, scale: scale(object)? }),
             name => self.named(name, namespace),
         }
     }
@@ -301,7 +300,8 @@ impl Parser {
         let mut members: Vec<Member> = Vec::new();
         let mut seen = HashMap::new();
         for field in list(object, "fields", name)? {
-            let field = field.as_object().ok_or_else(|| wrong(format_args!("a field of `{name}` is none")))?;
+            let field =
+                field.as_object().ok_or_else(|| wrong(format_args!("a field of `{name}` is none")))?;
             let field_name =
                 text(field, "name").ok_or_else(|| wrong(format_args!("a field of `{name}` has no name")))?;
             let kind = field.get("type");

@@ -341,7 +341,14 @@ impl<'a, 'r> ProtobufDecoder<'a, 'r> {
     }
 
     /// The field that is next of a record, if it is there or has a default.
-    fn enter(&mut self, form: FormId, base: usize, index: usize, source: usize, end: usize) -> Result<bool, DecodeError> {
+    fn enter(
+        &mut self,
+        form: FormId,
+        base: usize,
+        index: usize,
+        source: usize,
+        end: usize,
+    ) -> Result<bool, DecodeError> {
         let part = self.part(form, index);
         let Slot { count, mut at } = self.slots.get(base + index).copied().unwrap_or_default();
         if count == 0 {
@@ -503,7 +510,9 @@ impl<'a> Decoder<'a> for ProtobufDecoder<'a, '_> {
     fn begin_list(&mut self) -> Result<(), DecodeError> {
         let Now { source, mut at, end, place } = self.now;
         let frame = match place {
-            Place::Many(form, field, left) => Frame::Items { form, field, source, at, end, left, packed_end: at },
+            Place::Many(form, field, left) => {
+                Frame::Items { form, field, source, at, end, left, packed_end: at }
+            }
             Place::Value(..) => {
                 let length = read_length(self.bytes(source, end), &mut at)?;
                 Frame::Bytes { source, at, end: at + length }

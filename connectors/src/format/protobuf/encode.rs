@@ -33,18 +33,9 @@ enum Frame {
         ones: u64,
     },
     /// Where the list begins, and where its length stands if it is packed.
-    List {
-        form: FormId,
-        field: usize,
-        start: usize,
-        length_at: Option<usize>,
-    },
+    List { form: FormId, field: usize, start: usize, length_at: Option<usize> },
     /// Bytes, where their tag and their length stand.
-    Bytes {
-        start: usize,
-        length_at: usize,
-        is_plain: bool,
-    },
+    Bytes { start: usize, length_at: usize, is_plain: bool },
 }
 
 impl<T: Record> ProtobufWriter<T> {
@@ -166,14 +157,20 @@ impl<'w> ProtobufEncoder<'w, '_> {
         let Some(spot) = self.spot() else { return };
         let small = i32::try_from(value);
         let written = match spot.part.kind {
-            Kind::Int32 | Kind::Enum(_) => small.map(|value| self.varint(spot, i64::from(value) as u64)).is_ok(),
+            Kind::Int32 | Kind::Enum(_) => {
+                small.map(|value| self.varint(spot, i64::from(value) as u64)).is_ok()
+            }
             Kind::Sint32 => small.map(|value| self.varint(spot, varint::zigzag(value.into()))).is_ok(),
             Kind::Sfixed32 => small.map(|value| self.fixed(spot, &value.to_le_bytes())).is_ok(),
             Kind::Uint32 => u32::try_from(value).map(|value| self.varint(spot, value.into())).is_ok(),
             Kind::Fixed32 => u32::try_from(value).map(|value| self.fixed(spot, &value.to_le_bytes())).is_ok(),
             Kind::Int64 => i64::try_from(value).map(|value| self.varint(spot, value as u64)).is_ok(),
-            Kind::Sint64 => i64::try_from(value).map(|value| self.varint(spot, varint::zigzag(value))).is_ok(),
-            Kind::Sfixed64 => i64::try_from(value).map(|value| self.fixed(spot, &value.to_le_bytes())).is_ok(),
+            Kind::Sint64 => {
+                i64::try_from(value).map(|value| self.varint(spot, varint::zigzag(value))).is_ok()
+            }
+            Kind::Sfixed64 => {
+                i64::try_from(value).map(|value| self.fixed(spot, &value.to_le_bytes())).is_ok()
+            }
             Kind::Uint64 => u64::try_from(value).map(|value| self.varint(spot, value)).is_ok(),
             Kind::Fixed64 => u64::try_from(value).map(|value| self.fixed(spot, &value.to_le_bytes())).is_ok(),
             _ => false,
@@ -251,7 +248,12 @@ impl Encoder for ProtobufEncoder<'_, '_> {
             let Some(spot) = self.spot() else {
                 // Something is wrong already; the fields of this record have no place.
                 let form = self.plan.root;
-                return self.frames.push(Frame::Record { form, next: usize::MAX / 2, length_at: None, ones: 0 });
+                return self.frames.push(Frame::Record {
+                    form,
+                    next: usize::MAX / 2,
+                    length_at: None,
+                    ones: 0,
+                });
             };
             self.tag(spot);
             self.out.push(0);

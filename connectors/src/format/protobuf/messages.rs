@@ -62,12 +62,17 @@ impl ProtobufSchemas {
     pub(crate) fn decoder<T: Record>(&self) -> Result<Box<dyn PayloadDecoder<T>>> {
         match (&self.registry, &self.schema) {
             (Some(_), Some(_)) => Err(Error::Config(
-                "a source takes the schema of each payload from the registry: give it the registry alone".to_owned(),
+                "a source takes the schema of each payload from the registry: give it the registry alone"
+                    .to_owned(),
             )),
             (None, Some(schema)) => Ok(Box::new(ProtobufReader::<T>::new(schema)?)),
             (Some(registry), None) => {
                 registry.check()?;
-                Ok(Box::new(ByRegistry::<T> { registry: registry.clone(), readers: HashMap::new(), last: None }))
+                Ok(Box::new(ByRegistry::<T> {
+                    registry: registry.clone(),
+                    readers: HashMap::new(),
+                    last: None,
+                }))
             }
             (None, None) => Err(Error::Config("Protobuf needs a schema, or a registry of them".to_owned())),
         }
@@ -108,7 +113,8 @@ fn pass_indexes(bytes: &[u8], at: &mut usize) -> Result<Vec<u32>, DecodeError> {
     let mut next = || {
         let number = varint::read(bytes, at).map(varint::unzigzag);
         let number = number.and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| DecodeError::new("it ends inside of what says which message of its schema it is"))
+        number
+            .ok_or_else(|| DecodeError::new("it ends inside of what says which message of its schema it is"))
     };
     match next()? as usize {
         0 => Ok(vec![0]),
@@ -151,7 +157,9 @@ impl<T: Record> ByRegistry<T> {
                     });
                     plan.map(ProtobufReader::from)
                 }
-                Some(registered) => Err(format!("it is of the kind {}, not PROTOBUF", registered.kind.name())),
+                Some(registered) => {
+                    Err(format!("it is of the kind {}, not PROTOBUF", registered.kind.name()))
+                }
                 None => return Ok(false),
             },
         };

@@ -84,7 +84,9 @@ impl Parser {
                 Token::Sign(';') => drop(self.tokens.next()),
                 Token::Word(word) => match word.as_str() {
                     "syntax" => self.syntax()?,
-                    "edition" => return Err(self.tokens.wrong("editions are not supported, proto2 and proto3 are")),
+                    "edition" => {
+                        return Err(self.tokens.wrong("editions are not supported, proto2 and proto3 are"));
+                    }
                     "package" => {
                         self.tokens.next();
                         package = self.tokens.word("a package")?;
@@ -143,8 +145,12 @@ impl Parser {
         self.tokens.expect('{')?;
         // Its place before those inside of it.
         let at = self.parsed.messages.len();
-        let message =
-            ParsedMessage { name: name.clone(), fields: Vec::new(), indexes: indexes.clone(), is_entry: false };
+        let message = ParsedMessage {
+            name: name.clone(),
+            fields: Vec::new(),
+            indexes: indexes.clone(),
+            is_entry: false,
+        };
         self.parsed.messages.push(message);
         let (mut fields, mut inner, mut oneofs) = (Vec::new(), 0, 0);
         while !self.tokens.take('}') {
@@ -193,7 +199,8 @@ impl Parser {
 
     fn field(&mut self, message: &str, oneof: Option<u32>) -> Result<ParsedField> {
         let is_many = self.tokens.take_word("repeated");
-        let is_optional = !is_many && (self.tokens.take_word("optional") || self.tokens.take_word("required"));
+        let is_optional =
+            !is_many && (self.tokens.take_word("optional") || self.tokens.take_word("required"));
         let mut type_name = self.tokens.word("the type of a field")?;
         if type_name == "group" {
             return Err(self.tokens.wrong("groups are not supported"));

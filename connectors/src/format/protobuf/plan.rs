@@ -154,7 +154,9 @@ impl Planner<'_> {
             }
             FieldType::List(item) if is_many => item,
             _ if is_many => {
-                return Err(DecodeError::new(format!("is repeated in the schema, and {wanted} in the record type")));
+                return Err(DecodeError::new(format!(
+                    "is repeated in the schema, and {wanted} in the record type"
+                )));
             }
             _ => value,
         };

@@ -333,7 +333,10 @@ fn link(files: Vec<Parsed>) -> Result<ProtobufSchema> {
 fn linked(field: ParsedField, scope: &str, types: &HashMap<String, Kind>) -> Result<Field> {
     let kind = Kind::scalar(&field.type_name).or_else(|| find(&field.type_name, scope, types));
     let kind = kind.ok_or_else(|| {
-        wrong(format_args!("`{scope}.{}` has the type `{}`, which is not defined", field.name, field.type_name))
+        wrong(format_args!(
+            "`{scope}.{}` has the type `{}`, which is not defined",
+            field.name, field.type_name
+        ))
     })?;
     let shape = match field.shape {
         // A message that is not there is told from an empty one.
