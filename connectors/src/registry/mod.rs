@@ -6,6 +6,8 @@
 
 mod client;
 mod frame;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -100,37 +100,38 @@ fn avro_of_fastavro_is_read() {
     assert_eq!(avro::read::<Order>(&schema, &payloads[1]).unwrap(), second);
 }
 
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Time {
+    seconds: i64,
+    nanos: i32,
+}
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Message {
+    missing: Option<u64>,
+    note: String,
+    id: i64,
+    color: String,
+    at: Option<Time>,
+    ratio: f64,
+    mac: u64,
+    part: Part,
+    parts: Vec<Part>,
+    counts: Vec<(String, i64)>,
+    number: Option<i64>,
+    text: Option<String>,
+    raw: Vec<u8>,
+    packed: Vec<i64>,
+    single: Vec<u32>,
+    colors: Vec<i32>,
+    flag: Option<bool>,
+    words: Vec<String>,
+}
+
 #[test]
 fn protobuf_of_google_is_read() {
-    #[derive(Record, Clone, Debug, PartialEq)]
-    struct Time {
-        seconds: i64,
-        nanos: i32,
-    }
-    #[derive(Record, Clone, Debug, PartialEq)]
-    struct Order {
-        missing: Option<u64>,
-        note: String,
-        id: i64,
-        color: String,
-        at: Option<Time>,
-        ratio: f64,
-        mac: u64,
-        part: Part,
-        parts: Vec<Part>,
-        counts: Vec<(String, i64)>,
-        number: Option<i64>,
-        text: Option<String>,
-        raw: Vec<u8>,
-        packed: Vec<i64>,
-        single: Vec<u32>,
-        colors: Vec<i32>,
-        flag: Option<bool>,
-        words: Vec<String>,
-    }
     let (schema, payloads) = golden("protobuf");
     let schema = ProtobufSchema::parse(&schema, "shop.Order").unwrap();
-    let empty = Order {
+    let empty = Message {
         missing: None,
         note: String::new(),
         id: 0,
@@ -150,7 +151,7 @@ fn protobuf_of_google_is_read() {
         flag: None,
         words: vec![],
     };
-    let first = Order {
+    let first = Message {
         missing: None,
         note: "caf\u{e9} \u{2713}".to_owned(),
         id: -5,
@@ -170,10 +171,10 @@ fn protobuf_of_google_is_read() {
         flag: Some(false),
         words: vec![String::new(), "b".to_owned()],
     };
-    assert_eq!(protobuf::read::<Order>(&schema, &payloads[0]).unwrap(), first);
-    let second = Order { text: Some("either".to_owned()), ..empty.clone() };
-    assert_eq!(protobuf::read::<Order>(&schema, &payloads[1]).unwrap(), second);
-    assert_eq!(protobuf::read::<Order>(&schema, &payloads[2]).unwrap(), empty);
+    assert_eq!(protobuf::read::<Message>(&schema, &payloads[0]).unwrap(), first);
+    let second = Message { text: Some("either".to_owned()), ..empty.clone() };
+    assert_eq!(protobuf::read::<Message>(&schema, &payloads[1]).unwrap(), second);
+    assert_eq!(protobuf::read::<Message>(&schema, &payloads[2]).unwrap(), empty);
 }
 
 /// Python with both libraries, or `None` with a line that says how to have it.

@@ -53,7 +53,10 @@ impl Writer<'_> {
             FieldType::Record(fields) if fields.is_empty() => "null",
             FieldType::Record(fields) => return self.record(schema, fields, path),
             other => {
-                return Err(Error::Config(format!("{} has no form in Avro", at(path, &format!("{other:?}")))));
+                return Err(Error::Config(format!(
+                    "{} has no form in Avro",
+                    at(path, &format!("{other:?}"))
+                )));
             }
         };
         let _ = write!(self.out, "\"{name}\"");
