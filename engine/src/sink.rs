@@ -103,6 +103,23 @@ impl Staged {
         &self.0
     }
 
+    /// The bytes to be used again, unless a clone has them, too.
+    ///
+    /// # Errors
+    /// What it was, because a clone has the bytes.
+    ///
+    /// ```
+    /// use headwater::sink::Staged;
+    ///
+    /// let staged = Staged::bytes(vec![1, 2, 3]);
+    /// let clone = staged.clone();
+    /// assert!(staged.into_bytes().is_err());
+    /// assert_eq!(clone.into_bytes(), Ok(vec![1, 2, 3]));
+    /// ```
+    pub fn into_bytes(self) -> Result<Vec<u8>, Self> {
+        Arc::try_unwrap(self.0).map_err(Staged)
+    }
+
     /// The bytes, shared.
     pub(crate) fn share(&self) -> Arc<Vec<u8>> {
         Arc::clone(&self.0)
