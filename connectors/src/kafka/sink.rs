@@ -341,10 +341,12 @@ impl<T: Record> SinkWriter<T> for Writer<T> {
                 let timestamp = encoding.timestamp(view);
                 let Encoding { value, key, .. } = &mut *encoding;
                 let write_key = |out: &mut _| key.as_ref().map(|key| key(view, out)).is_some();
-                staging.push(write_key, |out| outcome = value.encode(view, out), timestamp);
+                let mut encoded = Ok(());
+                let staged = staging.push(write_key, |out| encoded = value.encode(view, out), timestamp);
+                // What is staged goes with this writer.
+                outcome = encoded.and(staged);
             }
         });
-        // What is staged goes with this writer.
         outcome
     }
 
@@ -359,6 +361,7 @@ impl<T: Record> SinkWriter<T> for Writer<T> {
         if !staged.is_nothing() {
             let (author, rows) = staged::read(staged)?;
             self.transactions.deliver(epoch, author, rows)?;
+            self.staging.delivered(staged);
         }
         Ok(Delivery::Final)
     }
