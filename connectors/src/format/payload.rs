@@ -1,5 +1,5 @@
-//! `PayloadFormat` and `PayloadEncoding`: how records are read and written that come one by one: a message, a frame,
-//! the body of a request.
+//! `PayloadFormat` and `PayloadEncoding`: how records are read and written that come one by one: a message, a
+//! frame, the body of a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -126,6 +126,7 @@ impl<T: Record, S: Send> PayloadDecoder<T> for Text<T, S> {
 }
 
 /// Writes one payload after the other; it keeps what makes the next one quicker to write.
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only sinks of messages write payloads"))]
 pub(crate) trait PayloadEncoder<T: Record>: Send {
     /// Appends the payload of a record.
     ///
@@ -185,6 +186,7 @@ impl<T: Record> PayloadEncoding<T> {
 type Append<T> = dyn for<'a> Fn(<T as Record>::View<'a>, &mut Vec<u8>) + Send + Sync;
 
 /// A payload that a closure appends.
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only sinks of messages write payloads"))]
 struct Appended<T: Record> {
     encode: Arc<Append<T>>,
 }

@@ -14,7 +14,29 @@ pub(super) fn read(bytes: &[u8], at: &mut usize) -> Option<u64> {
     read_long(bytes, at)
 }
 
+#[inline]
 fn read_long(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    if let Some(eight) = bytes.get(*at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*eight);
+        let last = !word & 0x8080_8080_8080_8080;
+        if last != 0 {
+            let bits = last.trailing_zeros() + 1;
+            *at += bits as usize / 8;
+            return Some(packed(word & (u64::MAX >> (64 - bits))));
+        }
+    }
+    read_bytewise(bytes, at)
+}
+
+/// Seven bits of each of eight bytes, side by side.
+#[inline(always)]
+fn packed(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+fn read_bytewise(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
     for (index, byte) in bytes.get(*at..)?.iter().take(BYTES_MAX).enumerate() {
         // Of the tenth byte one bit belongs to 64.
@@ -71,10 +93,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn integers_are_read_as_they_were_written(value: u64, shift in 0_u32..64, before in 0_usize..3) {
+        fn integers_are_read_as_they_were_written(
+            value: u64,
+            shift in 0_u32..64,
+            before in 0_usize..3,
+            behind in proptest::collection::vec(any::<u8>(), 0..10),
+        ) {
             let value = value >> shift;
             let mut bytes = vec![0xff; before];
             write(value, &mut bytes);
+            let followed = [&bytes[..], &behind].concat();
+            let mut end = before;
+            prop_assert_eq!(read(&followed, &mut end), Some(value));
+            prop_assert_eq!(end, bytes.len());
             let mut at = before;
             prop_assert_eq!(read(&bytes, &mut at), Some(value));
             prop_assert_eq!(at, bytes.len());

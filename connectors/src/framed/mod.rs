@@ -161,8 +161,8 @@ impl<T: Record> FramedSocket<T> {
         FramedSocket::new(address.into(), PayloadFormat::avro(schemas.into()))
     }
 
-    /// Listens on `host:port`; each record is a message of Protocol Buffers, of a schema that is given or in a registry,
-    /// as for `KafkaSource::protobuf`.
+    /// Listens on `host:port`; each record is a message of Protocol Buffers, of a schema that is given or in a
+    /// registry, as for `KafkaSource::protobuf`.
     #[cfg(feature = "protobuf")]
     #[must_use]
     pub fn protobuf(address: impl Into<String>, schemas: impl Into<crate::format::ProtobufSchemas>) -> Self {

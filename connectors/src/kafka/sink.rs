@@ -150,8 +150,8 @@ impl<T: Record> KafkaSink<T> {
         KafkaSink::new(cluster.into(), topic.into(), PayloadEncoding::avro(schemas.into()))
     }
 
-    /// Each value is a message of Protocol Buffers. With a registry, the schema of the rows is registered when the sink
-    /// opens, as for `avro`. A row that does not fit its schema fails the job.
+    /// Each value is a message of Protocol Buffers. With a registry, the schema of the rows is registered when
+    /// the sink opens, as for `avro`. A row that does not fit its schema fails the job.
     #[cfg(feature = "protobuf")]
     #[must_use]
     pub fn protobuf(
@@ -258,7 +258,8 @@ impl<T: Record> KafkaSink<T> {
         let subject = match &self.subject {
             Some(_) if !self.value.has_subject => {
                 return Err(Error::Config(format!(
-                    "the sink of topic `{}` has a subject, but no schema registry: give one to KafkaSink::avro or protobuf, or \
+                    "the sink of topic `{}` has a subject, but no schema registry: give one to \
+                     KafkaSink::avro or protobuf, or \
                      leave the subject out",
                     self.topic
                 )));

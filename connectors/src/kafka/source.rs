@@ -128,9 +128,10 @@ impl<T: Record> KafkaSource<T> {
         KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::csv()))
     }
 
-    /// Each value is Avro: of a schema that is given, or behind the id of one in a registry, as Confluent's clients
-    /// write it. Fields are found by their names, as [`AvroReader`](crate::format::AvroReader) says; a value whose
-    /// schema does not suit the record type is rejected. While the registry is away, the source waits.
+    /// Each value is Avro: of a schema that is given, or behind the id of one in a registry, as Confluent's
+    /// clients write it. Fields are found by their names, as [`AvroReader`](crate::format::AvroReader) says; a
+    /// value whose schema does not suit the record type is rejected. While the registry is away, the source
+    /// waits.
     ///
     /// ```no_run
     /// use headwater_connectors::format::AvroSchema;
@@ -153,10 +154,10 @@ impl<T: Record> KafkaSource<T> {
         KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::avro(schemas.into())))
     }
 
-    /// Each value is a message of Protocol Buffers: of a schema that is given, or behind the id of one in a registry, as
-    /// Confluent's clients write it. Fields are found by their names, as
-    /// [`ProtobufReader`](crate::format::ProtobufReader) says; a value whose schema does not suit the record type is
-    /// rejected. While the registry is away, the source waits.
+    /// Each value is a message of Protocol Buffers: of a schema that is given, or behind the id of one in a
+    /// registry, as Confluent's clients write it. Fields are found by their names, as
+    /// [`ProtobufReader`](crate::format::ProtobufReader) says; a value whose schema does not suit the record
+    /// type is rejected. While the registry is away, the source waits.
     ///
     /// ```no_run
     /// use headwater_connectors::KafkaSource;

@@ -77,7 +77,8 @@ impl Client {
         let wrong = match scheme {
             "http" if !host.is_empty() => None,
             "https" => Some(format!(
-                "`{url}`: TLS to the schema registry is not built in; let a proxy on this machine speak it, and give \
+                "`{url}`: TLS to the schema registry is not built in; let a proxy on this machine speak it, \
+                 and give \
                  its http:// address"
             )),
             _ => Some(format!("`{url}` is no address of a schema registry: http://HOST:PORT")),
@@ -157,7 +158,8 @@ impl Client {
                  SchemaRegistry::password_from_env and token_from_env"
             ),
             404 => format!(
-                "the schema registry at {url} does not know what was asked for ({message}): is its address complete? \
+                "the schema registry at {url} does not know what was asked for ({message}): is its address \
+                 complete? \
                  Apicurio's ends in /apis/ccompat/v7"
             ),
             422 => format!("the schema registry at {url} cannot use the schema: {message}"),

@@ -145,7 +145,8 @@ proptest! {
     ) {
         for schema in [ProtobufSchema::of::<All>().unwrap(), schema(OTHER)] {
             let arena = Bump::new();
-            let _ = ProtobufReader::<All>::new(&ProtobufSchema::of::<All>().unwrap()).unwrap().read(&bytes, &arena);
+            let of_record = ProtobufSchema::of::<All>().unwrap();
+            let _ = ProtobufReader::<All>::new(&of_record).unwrap().read(&bytes, &arena);
             let _ = read::<All>(&schema, &bytes);
             prop_assert!(arena.allocated_bytes() < 1 << 20, "{} bytes", arena.allocated_bytes());
         }
@@ -317,9 +318,12 @@ fn texts_that_are_no_schema_are_refused() {
 proptest! {
     #[test]
     fn any_text_is_a_schema_or_refused(words in vec(prop_oneof![
-        Just("message"), Just("M"), Just("{"), Just("}"), Just("int32"), Just("="), Just("1"), Just(";"), Just("oneof"),
-        Just("map<"), Just(">"), Just(","), Just("["), Just("]"), Just("enum"), Just("repeated"), Just("\""), Just("."),
-        Just("option"), Just("reserved"), Just("-"), Just("/*"), Just("*/"), Just("import"), Just("\u{e4}"), Just("0x"),
+        Just("message"), Just("M"), Just("{"), Just("}"), Just("int32"), Just("="), Just("1"), Just(";"),
+        Just("oneof"),
+        Just("map<"), Just(">"), Just(","), Just("["), Just("]"), Just("enum"), Just("repeated"), Just("\""),
+        Just("."),
+        Just("option"), Just("reserved"), Just("-"), Just("/*"), Just("*/"), Just("import"), Just("\u{e4}"),
+        Just("0x"),
     ], 0..40)) {
         let _ = ProtobufSchema::parse(&words.join(" "), "M");
         let _ = ProtobufSchema::parse(&words.concat(), "M");

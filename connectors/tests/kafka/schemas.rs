@@ -42,7 +42,8 @@ fn servers(test: &str) -> Option<(String, String)> {
     if registry.is_none() {
         use std::io::Write;
         let line = format!(
-            "skipped: {test} needs a schema registry: scripts/services up kafka registry; eval \"$(scripts/services \
+            "skipped: {test} needs a schema registry: scripts/services up kafka registry; eval \
+             \"$(scripts/services \
              env)\"; cargo test --release --workspace --features full --test kafka\n"
         );
         let _ = std::io::stderr().write_all(line.as_bytes());
@@ -217,7 +218,7 @@ fn protobuf_goes_through_a_topic_with_its_schema_in_the_registry() {
 fn a_message_inside_of_others_is_found_by_its_place() {
     let Some((broker, url)) = servers("a_message_inside_of_others_is_found_by_its_place") else { return };
     let topic = topic(&broker, "nested", 1);
-    let text = "syntax = \"proto3\"; package shop; message A { message X {} message Y { int64 _1 = 3; } } message B {}";
+    let text = "syntax = \"proto3\"; package shop; message A { message X {} message Y { int64 _1 = 3; } }";
     let schema = ProtobufSchema::parse(text, "shop.A.Y").unwrap();
     write(KafkaSink::protobuf(broker.as_str(), &topic, (SchemaRegistry::at(&url), schema)), vec![(7_i64,)])
         .unwrap();

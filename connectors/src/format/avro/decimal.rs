@@ -94,7 +94,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_number_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale in 0_u32..50) {
+        fn any_bytes_are_a_number_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+            scale in 0_u32..50,
+        ) {
             let _ = (integer(&bytes), unsigned(&bytes), number(&bytes, scale), text(&bytes, scale));
         }
     }

@@ -21,8 +21,8 @@ const EMPTY_MAX: u64 = 4096;
 /// Reads payloads of one schema as records of one type.
 ///
 /// Fields are found by their names; those that the record type does not have are passed over, those that only it
-/// has must be `Option`. Numbers may become wider, integers any type that they fit, an `enum` a `String`, a `map` a
-/// `Vec` of pairs, a `union` what each of its values can be.
+/// has must be `Option`. Numbers may become wider, integers any type that they fit, an `enum` a `String`, a
+/// `map` a `Vec` of pairs, a `union` what each of its values can be.
 ///
 /// ```
 /// use bumpalo::Bump;

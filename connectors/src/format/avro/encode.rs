@@ -13,8 +13,8 @@ use super::schema::AvroSchema;
 
 /// Writes records of one type as a schema says.
 ///
-/// The schema is [`AvroSchema::of`] the type, or one with the same fields: their order may differ, a `String` may be
-/// an `enum`, a `Vec` of pairs a `map`, and fields that the type does not have may be null.
+/// The schema is [`AvroSchema::of`] the type, or one with the same fields: their order may differ, a `String`
+/// may be an `enum`, a `Vec` of pairs a `map`, and fields that the type does not have may be null.
 #[derive(Debug)]
 pub struct AvroWriter<T: Record> {
     plan: WritePlan,

@@ -42,8 +42,8 @@ pub(super) enum Put {
 #[derive(Debug)]
 pub(super) struct Form {
     pub(super) fields: Vec<FieldPut>,
-    /// Where the order of the schema is another one: which field stands there, or bytes of one that the record type
-    /// does not have.
+    /// Where the order of the schema is another one: which field stands there, or bytes of one that the record
+    /// type does not have.
     pub(super) order: Option<Vec<Part>>,
 }
 

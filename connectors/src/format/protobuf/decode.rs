@@ -1,7 +1,7 @@
 //! `ProtobufReader`: records out of Protobuf's wire format, without an allocation per record.
 //!
-//! Fields may come in any order, and those of a list between others. A message is therefore looked through once for
-//! where its fields are, and read in the order of the record type.
+//! Fields may come in any order, and those of a list between others. A message is therefore looked through once
+//! for where its fields are, and read in the order of the record type.
 
 use std::marker::PhantomData;
 
@@ -19,8 +19,9 @@ const DEPTH_MAX: usize = 64;
 
 /// Reads payloads of one message type as records of one type.
 ///
-/// Fields are found by the names that their numbers have in the schema; those that the record type does not have are
-/// passed over. What is not there is `None`, or the default of its type where the record type has no `Option`.
+/// Fields are found by the names that their numbers have in the schema; those that the record type does not have
+/// are passed over. What is not there is `None`, or the default of its type where the record type has no
+/// `Option`.
 ///
 /// ```
 /// use bumpalo::Bump;

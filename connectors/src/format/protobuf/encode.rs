@@ -13,8 +13,8 @@ use super::schema::{Kind, LENGTH, ProtobufSchema};
 
 /// Writes records of one type as messages of one type.
 ///
-/// The schema is [`ProtobufSchema::of`] the record type, or one that has all of its fields: their numbers and order may
-/// differ, a `String` may be an `enum`, a `Vec` of pairs a `map`, an `Option` one of a `oneof`.
+/// The schema is [`ProtobufSchema::of`] the record type, or one that has all of its fields: their numbers and
+/// order may differ, a `String` may be an `enum`, a `Vec` of pairs a `map`, an `Option` one of a `oneof`.
 #[derive(Debug)]
 pub struct ProtobufWriter<T: Record> {
     plan: Plan,

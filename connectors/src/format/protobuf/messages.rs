@@ -24,8 +24,8 @@ const INDEXES_MAX: usize = 64;
 ///
 /// | made of | a source | a sink |
 /// |---|---|---|
-/// | [`SchemaRegistry`] | each payload says by which schema it was written | registers the schema of its record type |
-/// | [`ProtobufSchema`] | all payloads are of it, and nothing but Protobuf | writes as it says, and nothing but Protobuf |
+/// | [`SchemaRegistry`] | each payload names the schema it was written by | registers that of its record type |
+/// | [`ProtobufSchema`] | all payloads are of it, without an id | writes as it says, without an id |
 /// | both | | registers the given schema, and writes as it says |
 #[derive(Clone, Debug)]
 pub struct ProtobufSchemas {
@@ -201,6 +201,7 @@ impl<T: Record> PayloadDecoder<T> for ByRegistry<T> {
 }
 
 /// Protobuf behind the id of its schema, if there is one.
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only sinks of messages write payloads"))]
 struct Headed<T: Record> {
     head: Vec<u8>,
     writer: ProtobufWriter<T>,

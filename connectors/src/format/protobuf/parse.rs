@@ -90,7 +90,7 @@ impl Parser {
                     "package" => {
                         self.tokens.next();
                         package = self.tokens.word("a package")?;
-                        self.tokens.expect(';')?;
+                        self.tokens.need(';')?;
                     }
                     "import" => self.import()?,
                     "message" => {
@@ -109,13 +109,13 @@ impl Parser {
 
     fn syntax(&mut self) -> Result<()> {
         self.tokens.next();
-        self.tokens.expect('=')?;
+        self.tokens.need('=')?;
         match self.tokens.text()?.as_str() {
             "proto3" => self.is_proto3 = true,
             "proto2" => {}
             other => return Err(self.tokens.wrong(format_args!("the syntax {other} is not known"))),
         }
-        self.tokens.expect(';')
+        self.tokens.need(';')
     }
 
     fn import(&mut self) -> Result<()> {
@@ -125,7 +125,7 @@ impl Parser {
         }
         let path = self.tokens.text()?;
         self.parsed.imports.push(path);
-        self.tokens.expect(';')
+        self.tokens.need(';')
     }
 
     fn count(&self) -> Result<()> {
@@ -142,7 +142,7 @@ impl Parser {
         }
         self.tokens.next();
         let name = joined(scope, &self.tokens.word("the name of a message")?);
-        self.tokens.expect('{')?;
+        self.tokens.need('{')?;
         // Its place before those inside of it.
         let at = self.parsed.messages.len();
         let message = ParsedMessage {
@@ -186,7 +186,7 @@ impl Parser {
     fn oneof(&mut self, number: u32, message: &str, fields: &mut Vec<ParsedField>) -> Result<()> {
         self.tokens.next();
         self.tokens.word("the name of a oneof")?;
-        self.tokens.expect('{')?;
+        self.tokens.need('{')?;
         while !self.tokens.take('}') {
             if self.tokens.is_word("option") {
                 self.tokens.pass_statement()?;
@@ -207,15 +207,15 @@ impl Parser {
         }
         let entry = if type_name == "map" && self.tokens.take('<') {
             let key = self.tokens.word("the type of a key")?;
-            self.tokens.expect(',')?;
+            self.tokens.need(',')?;
             let value = self.tokens.word("the type of a value")?;
-            self.tokens.expect('>')?;
+            self.tokens.need('>')?;
             Some((key, value))
         } else {
             None
         };
         let name = self.tokens.word("the name of a field")?;
-        self.tokens.expect('=')?;
+        self.tokens.need('=')?;
         let number = self.tokens.number()?;
         if !(1..=NUMBER_MAX).contains(&number) {
             return Err(self.tokens.wrong(format_args!("`{message}.{name}` has the number {number}")));
@@ -277,7 +277,7 @@ impl Parser {
                 }
             }
         }
-        self.tokens.expect(';')?;
+        self.tokens.need(';')?;
         Ok(packed)
     }
 
@@ -285,7 +285,7 @@ impl Parser {
         self.count()?;
         self.tokens.next();
         let name = joined(scope, &self.tokens.word("the name of an enum")?);
-        self.tokens.expect('{')?;
+        self.tokens.need('{')?;
         let mut values = Vec::new();
         while !self.tokens.take('}') {
             if self.tokens.take(';') {
@@ -297,7 +297,7 @@ impl Parser {
                 continue;
             }
             let value = self.tokens.word("a value of an enum")?;
-            self.tokens.expect('=')?;
+            self.tokens.need('=')?;
             let number = self.tokens.number()?;
             let number = i32::try_from(number)
                 .map_err(|_| self.tokens.wrong(format_args!("`{name}.{value}` does not fit 32 bits")))?;

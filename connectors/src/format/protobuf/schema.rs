@@ -178,8 +178,8 @@ impl Enum {
 /// | `Vec<T>`, `Vec<(K, V)>` | `repeated`, `map` |
 /// | a record or tuple | a message |
 ///
-/// Fields are found by their names. The schema [`of`](Self::of) a record type numbers them in their order, from 1: add
-/// new ones at the end, or give the text yourself.
+/// Fields are found by their names. The schema [`of`](Self::of) a record type numbers them in their order, from
+/// 1: add new ones at the end, or give the text yourself.
 ///
 /// ```
 /// use headwater::prelude::*;
@@ -192,7 +192,8 @@ impl Enum {
 /// let text = "syntax = \"proto3\";\n\nmessage Order {\n  uint64 id = 1;\n  optional string note = 2;\n}\n";
 /// assert_eq!(schema.to_string(), text);
 ///
-/// let given = ProtobufSchema::parse("syntax = \"proto3\"; package shop; message Bid { int64 cents = 7; }", "shop.Bid")?;
+/// let text = "syntax = \"proto3\"; package shop; message Bid { int64 cents = 7; }";
+/// let given = ProtobufSchema::parse(text, "shop.Bid")?;
 /// # Ok::<(), headwater::Error>(())
 /// ```
 #[derive(Clone)]
@@ -234,8 +235,8 @@ impl ProtobufSchema {
         ProtobufSchema::build(&text, &[], Root::Indexes(&[0]))
     }
 
-    /// The message of this name, with its package, in the text of a `.proto` file. Of other files it may import those
-    /// of time, duration and wrappers of Google's.
+    /// The message of this name, with its package, in the text of a `.proto` file. Of other files it may import
+    /// those of time, duration and wrappers of Google's.
     ///
     /// # Errors
     /// The text is no such file, or has no such message.

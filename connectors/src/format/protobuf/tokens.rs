@@ -123,7 +123,7 @@ impl Tokens {
         is_next
     }
 
-    pub(super) fn expect(&mut self, sign: char) -> Result<()> {
+    pub(super) fn need(&mut self, sign: char) -> Result<()> {
         if self.take(sign) { Ok(()) } else { Err(self.expected(&format!("`{sign}`"))) }
     }
 
