@@ -4,5 +4,7 @@
 mod broker;
 #[cfg(all(feature = "avro", feature = "protobuf"))]
 mod schemas;
+#[cfg(feature = "kafka-tls")]
+mod secure;
 mod sink;
 mod source;
