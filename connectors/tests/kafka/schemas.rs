@@ -64,8 +64,8 @@ fn read<T: Record + Clone>(source: KafkaSource<T>) -> Result<(Vec<T>, Summary)> 
     Ok((rows.take(), report))
 }
 
-/// All messages of a topic, when there are so many: readers of `read_committed` may see a transaction a little after
-/// it was committed.
+/// All messages of a topic, when there are so many: readers of `read_committed` may see a transaction a little
+/// after it was committed.
 fn read_when(broker: &str, topic: &str, count: usize) -> Vec<OwnedMessage> {
     let mut messages = read_all(broker, topic);
     for _ in 0..100 {
