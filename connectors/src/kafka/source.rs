@@ -55,8 +55,8 @@ pub struct KafkaPosition {
 ///
 /// Only what is committed is read (`read_committed`). A partition is read no faster than the job takes its
 /// records: the client keeps at most `queued.max.messages.kbytes` of each (8 MiB unless said).
-/// Partitions that are added to the topic are read, too, from their first message on, wherever the job began in the
-/// others; see [`discovery_interval`](Self::discovery_interval).
+/// Partitions that are added to the topic are read, too, from their first message on, wherever the job began in
+/// the others; see [`discovery_interval`](Self::discovery_interval).
 ///
 /// | what | |
 /// |---|---|
