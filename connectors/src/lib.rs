@@ -11,6 +11,8 @@ mod for_each;
 mod framed;
 mod generator;
 mod host;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
@@ -28,6 +30,8 @@ pub use self::for_each::{ForEach, RowWriter};
 pub use self::framed::{ClientPosition, FramedClient, FramedPosition, FramedSocket};
 pub use self::generator::{Generator, Rate, SourceExt, Throttled};
 pub use self::host::{HostMetrics, HostReading};
+#[cfg(feature = "http")]
+pub use self::http::{HttpPosition, HttpRequestPosition, HttpSource};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaCluster, KafkaMessage, KafkaPosition, KafkaSink, KafkaSource};
 pub use self::memory::{Collect, MemorySource};
