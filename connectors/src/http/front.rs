@@ -152,12 +152,13 @@ impl<T: Record> Front<T> {
         let key = match (keys.next(), keys.next()) {
             (None, _) => None,
             (Some(key), None) if (1..=KEY_BYTES_MAX).contains(&key.len()) => {
-                key.to_str().ok().map(str::to_owned)
+                let key = key.to_str().ok().filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
+                key.map(str::to_owned)
             }
             _ => None,
         };
         if key.is_none() && headers.contains_key("idempotency-key") {
-            let error = format!("there is one Idempotency-Key, of 1 to {KEY_BYTES_MAX} visible characters");
+            let error = format!("there is one Idempotency-Key, of 1 to {KEY_BYTES_MAX} visible ASCII characters");
             return Err(Answer::error(StatusCode::BAD_REQUEST, &error));
         }
         Ok(Head { shape, key })

@@ -58,7 +58,7 @@ pub(super) struct Settings {
 /// | [`csv`](Self::csv) | `text/csv`, none, `curl`'s own | a row per line: the declared fields in order, no header |
 /// | [`lines`](Self::lines) | `text/plain`, none, `curl`'s own | a text per line |
 ///
-/// A request is taken as a whole or not at all. The answer comes with the epoch: a connection has as many requests per
+/// A request is understood as a whole or refused as a whole. The answer comes with the epoch: a connection has as many requests per
 /// second as there are epochs, each with as many records as fit into it.
 ///
 /// | answer | meaning | and then |
@@ -77,7 +77,7 @@ pub(super) struct Settings {
 ///
 /// # Keys
 ///
-/// A key has 1 to 256 characters and belongs to one request. **Without a key** a request counts at least once: one
+/// A key has 1 to 256 visible ASCII characters and belongs to one request. **Without a key** a request counts at least once: one
 /// that was taken, but whose answer was lost, counts again when it is sent again. The last 10,000 keys are
 /// remembered for up to an hour ([`keys_max`](Self::keys_max), [`keys_age_max`](Self::keys_age_max)): a request
 /// that is sent again later than that counts again.

@@ -1,0 +1,13 @@
+//! HTTP in and out, over real connections on this host: by hand, simulated with crashes, and killed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers stand outside of test functions"
+)]
+
+mod crashes;
+mod curl;
+mod polled;
+mod source;
+mod wire;
