@@ -191,7 +191,7 @@ fn what_is_no_request_for_here_is_told_what_would_be() {
         let head = format!("Idempotency-Key: {key}\r\nContent-Length: 1\r\n\r\nx");
         status(&ask(&mut polled, "POST /in", &head), 400, "one Idempotency-Key");
     }
-    status(&ask(&mut polled, "not HTTP", "\r\n"), 400, "");
+    status(&polled.ask("no request\r\n\r\n"), 400, "");
     assert!(polled.records.is_empty());
     let good = "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n\r\n";
     let mut wire = polled.send(&format!("POST /in HTTP/1.1\r\nHost: here\r\n{good}"));
