@@ -148,9 +148,7 @@ impl<T: Record> ForEach<T> {
     /// let sink = ForEach::<u64>::writers(|_subtask| Ok(Box::new(Shelf::default())));
     /// ```
     #[must_use]
-    pub fn writers(
-        make: impl Fn(Subtask) -> Result<Box<dyn RowWriter<T>>> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn writers(make: impl Fn(Subtask) -> Result<Box<dyn RowWriter<T>>> + Send + Sync + 'static) -> Self {
         ForEach::new(Target::Writers(Arc::new(make)))
     }
 

@@ -31,7 +31,7 @@ pub use self::framed::{ClientPosition, FramedClient, FramedPosition, FramedSocke
 pub use self::generator::{Generator, Rate, SourceExt, Throttled};
 pub use self::host::{HostMetrics, HostReading};
 #[cfg(feature = "http")]
-pub use self::http::{HttpPosition, HttpRequestPosition, HttpSource};
+pub use self::http::{HttpPosition, HttpRequestPosition, HttpSink, HttpSource};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaCluster, KafkaMessage, KafkaPosition, KafkaSink, KafkaSource};
 pub use self::memory::{Collect, MemorySource};

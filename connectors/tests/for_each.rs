@@ -114,7 +114,8 @@ fn a_job_that_crashes_shows_each_share_once() {
             .map(|row| row.key * 1_000 + row.value)
             .sink("shelf", into_shelf(&shelf).per_subtask());
         let config = EngineConfig::default().parallelism(2);
-        crashes += Simulation::new(seed).run_with_crashes(&flow.build().unwrap(), &config, 6).unwrap().crashes;
+        crashes +=
+            Simulation::new(seed).run_with_crashes(&flow.build().unwrap(), &config, 6).unwrap().crashes;
         let mut rows = shelf.rows();
         rows.sort_unstable();
         assert!(rows.iter().copied().eq((0..50).map(|key| key * 1_000 + 60)), "seed {seed}: {rows:?}");

@@ -158,7 +158,8 @@ impl<T: Record> Front<T> {
             _ => None,
         };
         if key.is_none() && headers.contains_key("idempotency-key") {
-            let error = format!("there is one Idempotency-Key, of 1 to {KEY_BYTES_MAX} visible ASCII characters");
+            let error =
+                format!("there is one Idempotency-Key, of 1 to {KEY_BYTES_MAX} visible ASCII characters");
             return Err(Answer::error(StatusCode::BAD_REQUEST, &error));
         }
         Ok(Head { shape, key })
@@ -211,18 +212,21 @@ impl<T: Record> Front<T> {
 
 const BUSY: &str = "the job has as many requests as it can take now: send this one again";
 const STOPPING: &str = "the job stops or starts again, and does not know of this request: send it again";
-const SLOW: &str = "the job has taken the request, and has not made it durable yet: send it again, with its key";
+const SLOW: &str =
+    "the job has taken the request, and has not made it durable yet: send it again, with its key";
 
 impl Kind {
     /// How records follow each other in a body of this content type; `None` when it is another kind of thing.
     fn shape(self, content: &str) -> Option<Shape> {
         // What curl says unless told, and a program that says nothing.
-        let is_silent = matches!(content, "" | "application/x-www-form-urlencoded" | "application/octet-stream");
+        let is_silent =
+            matches!(content, "" | "application/x-www-form-urlencoded" | "application/octet-stream");
         match (self, content) {
             (Kind::Json, "application/json") => Some(Shape::Document),
-            (Kind::Json, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "text/plain") => {
-                Some(Shape::JsonLines)
-            }
+            (
+                Kind::Json,
+                "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "text/plain",
+            ) => Some(Shape::JsonLines),
             (Kind::Json, _) if is_silent => Some(Shape::JsonLines),
             (Kind::Csv, _) if is_silent || content == "text/csv" => Some(Shape::Csv),
             (Kind::Text, _) if is_silent || content == "text/plain" => Some(Shape::Text),

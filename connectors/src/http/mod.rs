@@ -7,6 +7,8 @@
 //! 3. `front`: what a request meets first; `body`: the records in it; `answer`: what its sender is told
 //! 4. `known`: which requests were taken, the position
 //! 5. `reader`: from the queue into batches, and answers when they are durable
+//!
+//! `sink`: [`HttpSink`], the other direction.
 
 mod answer;
 mod body;
@@ -14,7 +16,9 @@ mod front;
 mod known;
 mod reader;
 mod server;
+mod sink;
 mod source;
 
 pub use self::known::{HttpPosition, HttpRequestPosition};
+pub use self::sink::HttpSink;
 pub use self::source::HttpSource;

@@ -155,8 +155,10 @@ impl<T: Record> Reader<T> {
     }
 }
 
-const OTHER: &str = "another request, with another body, has had this Idempotency-Key: a key belongs to one request";
-const ENDED: &str = "the job has all the requests that it was to take, and ends: nothing of this one was taken";
+const OTHER: &str =
+    "another request, with another body, has had this Idempotency-Key: a key belongs to one request";
+const ENDED: &str =
+    "the job has all the requests that it was to take, and ends: nothing of this one was taken";
 
 impl<T: Record> SourceReader<T, HttpPosition> for Reader<T> {
     fn poll(&mut self, out: &mut SourceOutput<'_, T>) -> Result<Poll> {

@@ -308,7 +308,11 @@ impl<T: Record> Source for HttpSource<T> {
         Ok(vec!["requests".to_owned()])
     }
 
-    fn open(&self, _: &str, position: Option<HttpPosition>) -> Result<Box<dyn SourceReader<T, HttpPosition>>> {
+    fn open(
+        &self,
+        _: &str,
+        position: Option<HttpPosition>,
+    ) -> Result<Box<dyn SourceReader<T, HttpPosition>>> {
         let seconds_max = u32::try_from(self.keys_age_max.as_secs()).unwrap_or(u32::MAX);
         let known = Known::new(position, self.keys_max, seconds_max);
         let (judge, decoder) = (self.format.decoder()?, self.format.decoder()?);

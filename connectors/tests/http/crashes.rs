@@ -164,7 +164,7 @@ fn what_is_sent_counts_once_when_the_process_is_killed() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of processes lives in real time")]
-fn pause() {
+pub(crate) fn pause() {
     thread::sleep(Duration::from_millis(1));
 }
 

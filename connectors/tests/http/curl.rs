@@ -11,7 +11,9 @@ use headwater_connectors::{Collect, HttpSource};
 fn curl(arguments: &[&str]) -> Option<String> {
     let mut curl = Command::new("curl");
     match curl.args(["--silent", "--show-error"]).args(arguments).stdin(Stdio::null()).output() {
-        Ok(output) => Some(String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()),
+        Ok(output) => {
+            Some(String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+        }
         Err(_) => {
             eprintln!("skipped: curl is not there; install it and run this test again");
             None

@@ -9,5 +9,7 @@
 mod crashes;
 mod curl;
 mod polled;
+mod receiver;
+mod sink;
 mod source;
 mod wire;

@@ -54,7 +54,9 @@ impl Wire {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Some(Answer { status: 0, head: String::new(), body: String::new() }),
                 Ok(count) => self.read.extend_from_slice(&bytes[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return None;
+                }
                 Err(_) => return Some(Answer { status: 0, head: String::new(), body: String::new() }),
             }
         }
