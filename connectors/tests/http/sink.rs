@@ -105,7 +105,8 @@ fn a_receiver_that_honours_keys_gets_each_row_once() {
         let report = report.unwrap();
         assert!(report.trials >= 30, "{report:?}");
         let receivers = receivers.lock().unwrap();
-        let again: usize = receivers.values().map(|of| of.seen().came.len() - of.seen().taken.len()).sum();
+        let again = |seen: &super::receiver::Seen| seen.came.len() - seen.taken.len();
+        let again: usize = receivers.values().map(|of| again(&of.seen())).sum();
         assert!(again > 20, "only {again} requests came again");
     }
 }
