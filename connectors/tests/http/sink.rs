@@ -226,6 +226,7 @@ fn what_cannot_be_sent_is_refused_before_the_run() {
         (HttpSink::json("nowhere"), "http://HOST:PORT/PATH"),
         (HttpSink::json("/path"), "http://HOST:PORT/PATH"),
         (HttpSink::json("ftp://host/"), "begin with http://"),
+        (HttpSink::json("https://host/secret"), "name a proxy"),
         (HttpSink::json("http://me:secret@host/"), ".header_from_env("),
         (HttpSink::json_from_env("NO_SUCH_VARIABLE"), "export NO_SUCH_VARIABLE="),
         (

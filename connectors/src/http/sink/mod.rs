@@ -70,7 +70,7 @@ use crate::share::{Author, EpochShare};
 /// # Ok::<(), headwater::Error>(())
 /// ```
 ///
-/// With `http://` only, unless the feature `https` is on. Environment variables `HTTP_PROXY`, `HTTPS_PROXY` and
+/// Only `http://`: encryption is the job of a proxy beside the job. The environment variables `HTTP_PROXY` and
 /// `NO_PROXY` count.
 #[derive(Clone)]
 pub struct HttpSink<T> {
@@ -233,8 +233,9 @@ impl<T: Record> HttpSink<T> {
         }
         match scheme {
             "http" => {}
-            "https" if cfg!(feature = "https") => {}
-            "https" => return Err(bad("is https: build headwater-connectors with the feature `https`")),
+            "https" => {
+                return Err(bad("is https, which the sink does not speak: name a proxy that does, by http://"));
+            }
             _ => return Err(bad("should begin with http:// or https://")),
         }
         let shown = format!("{scheme}://{authority}");
