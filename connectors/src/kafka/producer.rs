@@ -45,7 +45,7 @@ impl ProducerClient {
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
             .set("queue.buffering.max.messages", "1000000")
-            .set("queue.buffering.max.kbytes", "65536");
+            .set("queue.buffering.max.kbytes", "4096");
         let producer = config
             .create_with_context(voice)
             .map_err(|error| cluster.explain("a client cannot be made", &error, &notes))?;

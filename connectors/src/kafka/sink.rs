@@ -264,11 +264,18 @@ struct Writer<T: Record> {
 impl<T: Record> SinkWriter<T> for Writer<T> {
     fn write(&mut self, batch: &Batch<T>) -> Result<()> {
         let Writer { encoding, staging, .. } = self;
+        let mut outcome = Ok(());
         batch.for_each(|_, view| {
-            let timestamp = encoding.timestamp(view);
-            staging.push(|key| encoding.key(view, key), |value| encoding.value(view, value), timestamp);
+            if outcome.is_ok() {
+                let timestamp = encoding.timestamp(view);
+                outcome = staging.push(
+                    |key| encoding.key(view, key),
+                    |value| encoding.value(view, value),
+                    timestamp,
+                );
+            }
         });
-        Ok(())
+        outcome
     }
 
     fn prepare(&mut self, _: Cut) -> Result<Staged> {
@@ -282,6 +289,7 @@ impl<T: Record> SinkWriter<T> for Writer<T> {
         if !staged.is_nothing() {
             let (author, rows) = staged::read(staged)?;
             self.transactions.deliver(epoch, author, rows)?;
+            self.staging.delivered(staged);
         }
         Ok(Delivery::Final)
     }
