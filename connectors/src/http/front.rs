@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Mutex, PoisonError};
 
 use bumpalo::Bump;
@@ -12,6 +11,8 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Response, StatusCode};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -47,7 +48,7 @@ struct Judge<T: Record> {
 pub(super) struct Front<T: Record> {
     settings: Settings,
     judge: Mutex<Judge<T>>,
-    queue: SyncSender<Request>,
+    queue: Sender<Request>,
     is_closing: watch::Receiver<bool>,
 }
 
@@ -61,7 +62,7 @@ impl<T: Record> Front<T> {
     pub(super) fn new(
         settings: Settings,
         decoder: Box<dyn PayloadDecoder<T>>,
-        queue: SyncSender<Request>,
+        queue: Sender<Request>,
         is_closing: watch::Receiver<bool>,
     ) -> Self {
         Front { settings, judge: Mutex::new(Judge { decoder, arena: Bump::new() }), queue, is_closing }
@@ -125,7 +126,7 @@ impl<T: Record> Front<T> {
         match self.queue.try_send(request) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Answer::later(BUSY)),
-            Err(TrySendError::Disconnected(_)) => return Err(Answer::later(STOPPING)),
+            Err(TrySendError::Closed(_)) => return Err(Answer::later(STOPPING)),
         }
         match tokio::time::timeout(self.settings.answer_time_max, answered).await {
             Ok(Ok(answer)) => Ok(answer),

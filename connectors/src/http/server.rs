@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,6 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::{Notify, watch};
 
 use super::front::{Front, Request};
@@ -49,7 +50,7 @@ impl Server {
         settings: Settings,
         decoder: Box<dyn PayloadDecoder<T>>,
     ) -> Result<Self> {
-        let (queue, requests) = sync_channel(settings.waiting_max);
+        let (queue, requests) = channel(settings.waiting_max.max(1));
         let (closing, is_closing) = watch::channel(false);
         let front = Arc::new(Front::new(settings, decoder, queue, is_closing.clone()));
         let serve = move || {
@@ -65,8 +66,8 @@ impl Server {
     ///
     /// # Errors
     /// Nobody serves any more.
-    pub(super) fn next(&self) -> Result<Option<Request>> {
-        let Some(requests) = &self.requests else { return Ok(None) };
+    pub(super) fn next(&mut self) -> Result<Option<Request>> {
+        let Some(requests) = &mut self.requests else { return Ok(None) };
         match requests.try_recv() {
             Ok(request) => Ok(Some(request)),
             Err(TryRecvError::Empty) => Ok(None),

@@ -234,7 +234,9 @@ impl<T: Record> HttpSink<T> {
         match scheme {
             "http" => {}
             "https" => {
-                return Err(bad("is https, which the sink does not speak: name a proxy that does, by http://"));
+                return Err(bad(
+                    "is https, which the sink does not speak: name a proxy that does, by http://",
+                ));
             }
             _ => return Err(bad("should begin with http:// or https://")),
         }

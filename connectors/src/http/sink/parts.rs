@@ -120,7 +120,7 @@ mod tests {
             let mut rest = &all[..length];
             let whole = loop {
                 match split_part(rest) {
-                    Ok((_, behind)) if behind.is_empty() => break true,
+                    Ok((_, [])) => break true,
                     Ok((_, behind)) => rest = behind,
                     Err(_) => break false,
                 }
