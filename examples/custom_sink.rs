@@ -5,6 +5,7 @@
 //! You will see how many rows are in the files, and that none is missing or doubled. With `--state DIR` that stays
 //! true when the job is killed and started again. `examples/tests/custom.rs` tries the promise with a crash behind
 //! every call.
+#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers stand outside of test functions")]
 
 #[path = "../custom_sink.rs"]
-#[allow(dead_code, clippy::print_stdout, reason = "the program itself runs elsewhere")]
+#[allow(dead_code, reason = "the program itself runs elsewhere")]
 mod custom_sink;
 #[path = "../custom_source.rs"]
 #[allow(dead_code, reason = "the program itself runs elsewhere")]

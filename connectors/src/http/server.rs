@@ -178,8 +178,8 @@ fn turn_away(stream: tokio::net::TcpStream) {
     }
 }
 
-/// Speaks with one sender until one of both has enough. What goes wrong is the sender's business: it has no answer,
-/// and sends again.
+/// Speaks with one sender until one of both has enough. What goes wrong is the sender's business: it has no
+/// answer, and sends again.
 async fn serve<T: Record>(
     stream: tokio::net::TcpStream,
     peer: SocketAddr,

@@ -35,8 +35,8 @@ pub(super) struct Settings {
 }
 
 /// Takes records that are sent to it as HTTP requests, and answers a request when its epoch is committed, so that
-/// each record counts exactly once although a request cannot be read again: whoever gets no answer sends the request
-/// again, under the same `Idempotency-Key`, and it is answered without being counted again.
+/// each record counts exactly once although a request cannot be read again: whoever gets no answer sends the
+/// request again, under the same `Idempotency-Key`, and it is answered without being counted again.
 ///
 /// With a state directory a request that was answered with 200 survives whatever happens to the job; without
 /// one, its records have passed through the whole topology.
@@ -55,11 +55,11 @@ pub(super) struct Settings {
 /// |---|---|---|
 /// | [`json`](Self::json) | `application/json` | one object |
 /// | | `application/x-ndjson`, none, `curl`'s own | an object per line |
-/// | [`csv`](Self::csv) | `text/csv`, none, `curl`'s own | a row per line: the declared fields in order, no header |
+/// | [`csv`](Self::csv) | `text/csv`, none, `curl`'s own | a row per line: the fields in order, no header |
 /// | [`lines`](Self::lines) | `text/plain`, none, `curl`'s own | a text per line |
 ///
-/// A request is understood as a whole or refused as a whole. The answer comes with the epoch: a connection has as many requests per
-/// second as there are epochs, each with as many records as fit into it.
+/// A request is understood as a whole or refused as a whole. The answer comes with the epoch: a connection has as
+/// many requests per second as there are epochs, each with as many records as fit into it.
 ///
 /// | answer | meaning | and then |
 /// |---|---|---|
@@ -67,7 +67,7 @@ pub(super) struct Settings {
 /// | 400, 404, 405, 415 | this is no request for here; the body says what would be | mend it |
 /// | 408 | the body came too slowly | send it again |
 /// | 413 | the body is too large; see [`body_bytes_max`](Self::body_bytes_max) | send less at a time |
-/// | 422 with lines | some records cannot be understood, and none of the request was taken | mend them, send it again |
+/// | 422 with lines | some records cannot be understood, and none was taken | mend them, send all again |
 /// | 422 | the key belongs to a request with another body | use a new key |
 /// | 503, `Retry-After` | the job has enough to do, is stopping, or is slow | send the same again |
 /// | none | the connection broke | send the same again |
@@ -77,10 +77,10 @@ pub(super) struct Settings {
 ///
 /// # Keys
 ///
-/// A key has 1 to 256 visible ASCII characters and belongs to one request. **Without a key** a request counts at least once: one
-/// that was taken, but whose answer was lost, counts again when it is sent again. The last 10,000 keys are
-/// remembered for up to an hour ([`keys_max`](Self::keys_max), [`keys_age_max`](Self::keys_age_max)): a request
-/// that is sent again later than that counts again.
+/// A key has 1 to 256 visible ASCII characters and belongs to one request. **Without a key** a request counts at
+/// least once: one that was taken, but whose answer was lost, counts again when it is sent again. The last 10,000
+/// keys are remembered for up to an hour ([`keys_max`](Self::keys_max), [`keys_age_max`](Self::keys_age_max)): a
+/// request that is sent again later than that counts again.
 ///
 /// # What goes wrong, and what happens then
 ///
@@ -89,7 +89,7 @@ pub(super) struct Settings {
 /// | the process is killed before the epoch is committed | no answer; what is sent again counts |
 /// | it is killed behind that, before the answer | no answer; what is sent again is answered, and does not count |
 /// | half of a request was in an epoch, then it is killed | what is sent again goes on where it was |
-/// | the job is slower than its senders | 503 beyond [`waiting_max`](Self::waiting_max) requests, read by nobody yet |
+/// | the job is slower than its senders | 503 when [`waiting_max`](Self::waiting_max) requests wait to be read |
 /// | too many connections | 503 and closed; see [`connections_max`](Self::connections_max) |
 /// | a sender is slow, or says nothing | nobody waits for it; see [`request_time_max`](Self::request_time_max) |
 ///

@@ -41,7 +41,8 @@ use crate::share::{Author, EpochShare};
 /// | answer | what happens |
 /// |---|---|
 /// | 2xx | the request is taken |
-/// | 5xx, 408, 409, 425, 429, none in time, the connection breaks | it is sent again, after `Retry-After` or 0.1 to 10 seconds, for up to [`patience`](Self::patience) |
+/// | 5xx, 408, 409, 425, 429 | it is sent again, after `Retry-After` or 0.1 to 10 seconds |
+/// | none in time, the connection breaks | it is sent again, too, for up to [`patience`](Self::patience) |
 /// | any other: 4xx, 3xx | it is refused: the run fails, or [`dead_letters`](Self::dead_letters) has it |
 ///
 /// A run that fails loses nothing: the next one sends what this one could not, under the same keys. While the sink
@@ -63,7 +64,8 @@ use crate::share::{Author, EpochShare};
 ///     Ok(())
 /// });
 /// let flow = StreamBuilder::new("sender");
-/// flow.source("numbers", Generator::new(3, |n| n * n)).sink("receiver", HttpSink::json(url).rows_per_request(10));
+/// let sink = HttpSink::json(url).rows_per_request(10);
+/// flow.source("numbers", Generator::new(3, |n| n * n)).sink("receiver", sink);
 /// flow.build()?.run(EngineConfig::default())?;
 /// receiver.join().unwrap()?;
 /// assert_eq!(received.take(), [0, 1, 4]);
@@ -140,7 +142,8 @@ impl<T: Record> HttpSink<T> {
     /// ```
     /// use headwater_connectors::HttpSink;
     ///
-    /// let sink = HttpSink::<String>::json_from_env("WEBHOOK_URL").header_from_env("Authorization", "WEBHOOK_TOKEN");
+    /// let sink = HttpSink::<String>::json_from_env("WEBHOOK_URL");
+    /// let sink = sink.header_from_env("Authorization", "WEBHOOK_TOKEN");
     /// assert_eq!(format!("{sink:?}").matches("$WEBHOOK").count(), 2);
     /// ```
     #[must_use]
@@ -200,9 +203,9 @@ impl<T: Record> HttpSink<T> {
         HttpSink { timeout, ..self }
     }
 
-    /// Appends refused requests to this file, and goes on. Each is a line: `{"key":..,"status":..,"answer":..,
-    /// "rows":[..]}`, on the disk before the next request is sent. After a crash a line may be there twice, with the
-    /// same key.
+    /// Appends refused requests to this file, and goes on. Each is a line with `key`, `status`, `answer` and
+    /// `rows`, on the disk before the next request is sent. After a crash a line may be there twice, with the same
+    /// key.
     ///
     /// With several rows in a request all of them are refused together.
     #[must_use]

@@ -1,4 +1,6 @@
-//! The rows of an epoch as the bodies that will be sent: `u32 le` rows, `u32 le` length, body, one behind the other.
+//! The rows of an epoch as the bodies that will be sent.
+//!
+//! One behind the other: how many rows (`u32 le`), how many bytes (`u32 le`), the body.
 
 use headwater::{Error, Result};
 
