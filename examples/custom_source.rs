@@ -2,8 +2,8 @@
 //!
 //! Run with: `cargo run --release -p examples --example custom_source -- --logs out/logs`
 //!
-//! You will see how many readings each sensor has, and their mean. With `--state DIR` the job goes on behind the last
-//! entry that counted, whatever ended it. `examples/tests/custom.rs` tries the promise.
+//! You will see how many readings each sensor has, and their mean. With `--state DIR` the job goes on behind the
+//! last entry that counted, whatever ended it. `examples/tests/custom.rs` tries the promise.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

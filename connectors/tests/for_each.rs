@@ -8,9 +8,12 @@ use headwater::prelude::*;
 use headwater::testing::{Simulation, SinkCheck, check_sink};
 use headwater_connectors::{EpochShare, ForEach, Generator, MemorySource, RowWriter};
 
-/// Shares in the order in which they came, by trial; a share that comes again must be the same.
+/// A key and the rows that came under it.
+type Share = (String, Vec<u64>);
+
+/// Shares in the order in which they came; a share that comes again must be the same.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Vec<(String, Vec<u64>)>>>);
+struct Shelf(Arc<Mutex<Vec<Share>>>);
 
 impl Shelf {
     /// False when it was there.
