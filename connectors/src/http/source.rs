@@ -220,7 +220,7 @@ impl<T: Record> HttpSource<T> {
         self
     }
 
-    /// Most keys that are remembered (10,000); each takes some 40 bytes of every epoch. Choose more than the
+    /// Most keys that are remembered (10,000); each takes 48 bytes of every epoch. Choose more than the
     /// requests that come in the time in which senders send again.
     #[must_use]
     pub fn keys_max(self, keys: usize) -> Self {

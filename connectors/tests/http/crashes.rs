@@ -93,6 +93,33 @@ fn what_is_sent_counts_once_in_simulated_crashes() {
     assert!(crashes > 12, "{crashes} crashes");
 }
 
+#[test]
+fn a_job_that_is_stopped_answers_and_the_next_one_knows_what_was_sent() {
+    let (state, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let source = HttpSource::lines("").on(listener);
+    let body: String = (0..RECORDS).map(|n| format!("{n}\n")).collect();
+    for run in 0..3 {
+        let flow = StreamBuilder::new("stopped");
+        let rows = output.path().join("rows.csv");
+        flow.source("requests", source.clone()).sink("rows", CsvSink::folder(rows).header(false));
+        let config = EngineConfig::default().epoch_interval(Duration::from_millis(5)).state_dir(state.path());
+        let running = flow.build().unwrap().start(config).unwrap();
+        deliver(&address, "every-run", &body, false, pause);
+        deliver(&address, &format!("run-{run}"), &body, false, pause);
+        running.stop();
+        running.wait().unwrap();
+    }
+    // The newest file is not complete, because the input has not ended.
+    let all = fs::read_dir(output.path().join("rows.csv")).unwrap();
+    let text: String = all.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let mut found: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    found.sort_unstable();
+    let expected: Vec<u64> = (0..RECORDS).flat_map(|n| [n; 4]).collect();
+    assert_eq!(found, expected, "once for all runs, and once for each of the three");
+}
+
 /// The job of the test below, in a process of its own; says where it is and counts what it gets.
 #[test]
 #[ignore = "the other test starts it"]

@@ -86,6 +86,17 @@ fn rows_are_posted_when_their_epoch_is_committed_each_request_with_a_key() {
 }
 
 #[test]
+fn a_job_that_begins_anew_has_keys_of_its_own() {
+    let receiver = Receiver::start(|_, _| Fate::Taken);
+    for run in 0..2 {
+        let flow = StreamBuilder::new("anew");
+        flow.source("numbers", Generator::new(3, move |n| run * 3 + n)).sink("receiver", sink(&receiver));
+        flow.build().unwrap().run(EngineConfig::default()).unwrap();
+    }
+    assert_eq!(receiver.seen().rows(), ["0", "1", "2", "3", "4", "5"]);
+}
+
+#[test]
 fn a_receiver_that_honours_keys_gets_each_row_once() {
     for (seed, rows_per_request) in [(1, 1), (2, 2)] {
         let receivers = Mutex::new(BTreeMap::<u64, Receiver>::new());
