@@ -59,7 +59,14 @@ impl Shared {
                 Ok(range) => return Ok(range),
                 Err(error) => error,
             };
-            let is_passing = error.rdkafka_error_code().is_some_and(|code| passing.contains(&code));
+            let code = error.rdkafka_error_code();
+            // The client has not heard of a partition that was just added: asked about its topic, it hears.
+            let is_added = || {
+                let partitions = self.cluster.partitions(&self.consumer, &self.topic);
+                partitions.is_ok_and(|partitions| partitions.contains(&partition))
+            };
+            let is_passing = code.is_some_and(|code| passing.contains(&code))
+                || (code == Some(Code::UnknownPartition) && is_added());
             if !is_passing || clock.monotonic_ms() > LEADERLESS_MS {
                 let what = format!("`{}/{partition}` cannot be read", self.topic);
                 return Err(self.explain(&what, &error));

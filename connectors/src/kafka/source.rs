@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use headwater::batch::{DecodeError, Record};
 use headwater::source::{Boundedness, Source, SourceReader};
@@ -54,7 +55,8 @@ pub struct KafkaPosition {
 ///
 /// Only what is committed is read (`read_committed`). A partition is read no faster than the job takes its
 /// records: the client keeps at most `queued.max.messages.kbytes` of each (8 MiB unless said).
-/// Partitions that are added while a job runs are read from its next start on.
+/// Partitions that are added to the topic are read, too, from their first message on, wherever the job began in the
+/// others; see [`discovery_interval`](Self::discovery_interval).
 ///
 /// | what | |
 /// |---|---|
@@ -86,6 +88,7 @@ pub struct KafkaSource<T: Record> {
     start: Start,
     until_end: bool,
     mirror: Option<String>,
+    discovery_interval: Duration,
     /// The consumer of the run that is opening its partitions.
     shared: Mutex<Weak<Shared>>,
 }
@@ -148,6 +151,7 @@ impl<T: Record> KafkaSource<T> {
             start: Start::Earliest,
             until_end: false,
             mirror: None,
+            discovery_interval: Duration::from_secs(30),
             shared: Mutex::default(),
         }
     }
@@ -186,6 +190,12 @@ impl<T: Record> KafkaSource<T> {
         KafkaSource { mirror: Some(group.into()), ..self }
     }
 
+    /// How often a running job looks for partitions that were added to the topic (30 s).
+    #[must_use]
+    pub fn discovery_interval(self, interval: Duration) -> Self {
+        KafkaSource { discovery_interval: interval, ..self }
+    }
+
     fn connect(&self) -> Result<Shared> {
         let mut own = vec![
             // Between two looks a partition whose queue was full is not asked for more.
@@ -209,8 +219,9 @@ impl<T: Record> KafkaSource<T> {
         Ok(shared)
     }
 
-    fn start(&self, shared: &Shared, partition: i32, low: i64, high: i64) -> Result<i64> {
-        Ok(match &self.start {
+    /// Where a partition begins, which holds messages from `low` up to `high`.
+    fn first(&self, start: &Start, shared: &Shared, partition: i32, (low, high): (i64, i64)) -> Result<i64> {
+        Ok(match start {
             Start::Earliest => low,
             Start::Latest => high,
             Start::Offsets(offsets) => offsets.get(&partition).copied().unwrap_or(low),
@@ -233,12 +244,43 @@ impl<T: Record> KafkaSource<T> {
     }
 }
 
+/// Where a reader of a partition is to begin.
+enum Begin<'a> {
+    At(KafkaPosition),
+    As(&'a Start),
+}
+
+impl<T: Record> KafkaSource<T> {
+    fn read(&self, name: &str, begin: Begin<'_>) -> Result<Box<dyn SourceReader<T, KafkaPosition>>> {
+        let partition = name.rsplit_once('/').and_then(|(_, number)| number.parse::<i32>().ok());
+        let partition =
+            partition.ok_or_else(|| Error::failed(format!("`{name}` is no partition of Kafka")))?;
+        let shared = self.shared(partition)?;
+        let (low, high) = shared.range(partition)?;
+        let next = match begin {
+            Begin::At(position) => position.offset,
+            Begin::As(start) => self.first(start, &shared, partition, (low, high))?,
+        };
+        check_range(name, next, low, high)?;
+        let decoder = match &self.format {
+            Format::Value(format) => Decoder::Value(format.decoder()?),
+            Format::Message(decode) => Decoder::Message(Arc::clone(decode)),
+        };
+        let end = self.until_end.then_some(high);
+        Ok(Box::new(Reader::open(shared, partition, next, end, decoder)?))
+    }
+}
+
 impl<T: Record> Source for KafkaSource<T> {
     type Record = T;
     type Position = KafkaPosition;
 
     fn boundedness(&self) -> Boundedness {
         if self.until_end { Boundedness::Bounded } else { Boundedness::Unbounded }
+    }
+
+    fn discovery_interval(&self) -> Option<Duration> {
+        (!self.until_end).then_some(self.discovery_interval)
     }
 
     fn partitions(&self) -> Result<Vec<String>> {
@@ -252,22 +294,11 @@ impl<T: Record> Source for KafkaSource<T> {
         name: &str,
         position: Option<KafkaPosition>,
     ) -> Result<Box<dyn SourceReader<T, KafkaPosition>>> {
-        let partition = name.rsplit_once('/').and_then(|(_, number)| number.parse::<i32>().ok());
-        let partition =
-            partition.ok_or_else(|| Error::failed(format!("`{name}` is no partition of Kafka")))?;
-        let shared = self.shared(partition)?;
-        let (low, high) = shared.range(partition)?;
-        let next = match position {
-            Some(position) => position.offset,
-            None => self.start(&shared, partition, low, high)?,
-        };
-        check_range(name, next, low, high)?;
-        let decoder = match &self.format {
-            Format::Value(format) => Decoder::Value(format.decoder()?),
-            Format::Message(decode) => Decoder::Message(Arc::clone(decode)),
-        };
-        let end = self.until_end.then_some(high);
-        Ok(Box::new(Reader::open(shared, partition, next, end, decoder)?))
+        self.read(name, position.map_or(Begin::As(&self.start), Begin::At))
+    }
+
+    fn open_added(&self, name: &str) -> Result<Box<dyn SourceReader<T, KafkaPosition>>> {
+        self.read(name, Begin::As(&Start::Earliest))
     }
 }
 

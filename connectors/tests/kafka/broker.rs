@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -62,6 +62,12 @@ pub(crate) fn make(broker: &str, name: &str, partitions: i32) {
     while !knows() {
         client.poll(Duration::from_millis(10));
     }
+}
+
+pub(crate) fn add_partitions(broker: &str, name: &str, partitions: usize) {
+    let more = NewPartitions::new(name, partitions);
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    block_on(admin(broker).create_partitions([&more], &options)).unwrap().remove(0).unwrap();
 }
 
 pub(crate) fn delete(broker: &str, name: &str) {
