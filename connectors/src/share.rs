@@ -41,8 +41,8 @@ pub(crate) struct Author {
 
 impl Author {
     pub(crate) fn new(subtask: Subtask) -> Self {
-        // A job that begins anew counts its epochs from 1 again, with other rows: the number of an epoch alone would
-        // be no name for them, and a target that remembers names would take them for those of the first job.
+        // A job that begins anew counts its epochs from 1 again, with other rows: the number of an epoch alone
+        // would be no name for them, and a target that remembers names would take them for those of before.
         Author { subtask: subtask.index as u32, run: RandomState::new().hash_one(subtask.index) }
     }
 
