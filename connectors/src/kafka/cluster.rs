@@ -63,6 +63,14 @@ const ALLOWED: &[&str] = &[
     "ssl.key.password",
 ];
 
+/// Whether a property asks for what the client library has only with TLS.
+fn is_about_security(name: &str, value: &str) -> bool {
+    match name {
+        "security.protocol" => !value.eq_ignore_ascii_case("plaintext"),
+        _ => name.starts_with("ssl.") || name.starts_with("sasl."),
+    }
+}
+
 /// The brokers of a Kafka cluster, and how to get in.
 ///
 /// ```
@@ -70,6 +78,18 @@ const ALLOWED: &[&str] = &[
 ///
 /// let cluster = KafkaCluster::at("kafka-1:9092,kafka-2:9092").property("client.rack", "eu-west-1a");
 /// let plain: KafkaCluster = "127.0.0.1:9092".into();
+/// ```
+///
+/// With the feature `kafka-tls`, behind TLS and with a password that stands in no program:
+///
+/// ```no_run
+/// # use headwater_connectors::KafkaCluster;
+/// let cluster = KafkaCluster::at("kafka-1:9093")
+///     .property("security.protocol", "sasl_ssl")
+///     .property("ssl.ca.location", "/etc/kafka/ca.pem")
+///     .property("sasl.mechanism", "SCRAM-SHA-256")
+///     .property("sasl.username", "orders")
+///     .property_from_file("sasl.password", "/run/secrets/kafka");
 /// ```
 #[derive(Clone, Default)]
 pub struct KafkaCluster {
@@ -113,7 +133,11 @@ impl KafkaCluster {
                 ALLOWED.join(", ")
             ));
         }
-        self.properties.insert(name.to_owned(), value.into());
+        let value = value.into();
+        if !cfg!(feature = "kafka-tls") && is_about_security(name, &value) {
+            self.refuse(format!("the Kafka property `{name}` needs the feature `kafka-tls` of this crate"));
+        }
+        self.properties.insert(name.to_owned(), value);
         self
     }
 
@@ -349,6 +373,16 @@ mod tests {
         let said = said.unwrap_err().to_string();
         assert!(said.contains("`enable.auto.commit` cannot be set here"), "{said}");
         assert!(KafkaCluster::at("h:1").property("client.rack", "a").config(&[]).is_ok());
+    }
+
+    #[test]
+    fn what_needs_tls_is_told_apart() {
+        assert!(
+            !is_about_security("security.protocol", "PLAINTEXT") && !is_about_security("client.id", "ssl")
+        );
+        assert!(is_about_security("security.protocol", "ssl") && is_about_security("sasl.password", "x"));
+        let cluster = KafkaCluster::at("h:1").property("security.protocol", "ssl");
+        assert_eq!(cluster.config(&[]).is_ok(), cfg!(feature = "kafka-tls"));
     }
 
     #[test]

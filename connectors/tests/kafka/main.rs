@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
 mod broker;
+#[cfg(feature = "kafka-tls")]
+mod secure;
 mod sink;
 mod source;
