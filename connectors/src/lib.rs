@@ -13,6 +13,8 @@ mod host;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod socket;
 
 pub use self::console::Console;
@@ -28,4 +30,6 @@ pub use self::host::{HostMetrics, HostReading};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaCluster, KafkaMessage, KafkaPosition, KafkaSink, KafkaSource};
 pub use self::memory::{Collect, MemorySource};
+#[cfg(feature = "parquet")]
+pub use self::parquet::{ParquetFile, ParquetPosition, ParquetSink};
 pub use self::socket::SocketLines;

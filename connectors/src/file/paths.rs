@@ -8,7 +8,7 @@ use headwater::error::{Error, Result};
 ///
 /// # Errors
 /// A path stands for no file, or a directory cannot be listed.
-pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for path in paths {
         for file in expanded(path)? {
