@@ -16,6 +16,7 @@ mod memory;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod socket;
+mod store;
 
 pub use self::console::Console;
 #[cfg(feature = "postgres")]

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use headwater::error::{Error, Result};
 
+use crate::store;
+
 /// All files that the paths stand for, each once, in the order of the paths and sorted within one.
 ///
 /// # Errors
@@ -21,6 +23,10 @@ pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
+    if store::is_url(path) {
+        return store::objects(path);
+    }
+    let path = store::local(path);
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => directory(path),
         Ok(_) => Ok(vec![path.to_owned()]),

@@ -246,6 +246,7 @@ impl<T: Record> Reader<T> {
         if self.group >= self.group_end {
             return Ok(());
         }
+        self.input.look_ahead(&self.path, self.group, &self.plan.leaves)?;
         let entered = guarded(|| {
             let group = self.input.reader().get_row_group(self.group)?;
             self.group_rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);

@@ -104,7 +104,9 @@ impl<T> Clone for ParquetSink<T> {
 }
 
 impl<T: Record> ParquetSink<T> {
-    /// A sink that writes files into this folder, which is made when it is missing.
+    /// A sink that writes files into this folder, which is made when it is missing. With the feature `object-store`
+    /// it may be a URL, `s3://BUCKET/PATH`, `gs://` or `az://`: files are in memory until they are complete, and
+    /// then put there as a whole.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let roll = Roll { rows_max: u64::MAX, bytes_max: 128 << 20, age_max_ms: 60_000, kept_bytes_max: None };

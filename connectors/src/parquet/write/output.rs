@@ -11,10 +11,15 @@
 //! - **The file is complete** behind the epoch: it was synced before, and the commit gives it its name.
 //!
 //! Recovery completes what is open, so that the next file is a new one.
+//!
+//! In an object store nothing can be made before it is complete. There rows are always kept with their epoch, the
+//! commit puts the whole file to its place, and a file is complete at the latest when the log has kept enough.
+//! Recovery writes a file again from the rows: the same rows give the same bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use headwater::batch::{Batch, BatchBuilder, BatchLimits, Record};
 use headwater::sink::{Cut, Delivery, Staged, Subtask};
 use headwater::time::Epoch;
@@ -29,6 +34,9 @@ use super::writer::ParquetWriter;
 
 /// Rows that the log keeps for all open files together; what is more goes into the files, and they are synced.
 const KEPT_BYTES_MAX: u64 = 32 << 20;
+
+/// The same where files are in memory until they are complete.
+const REMOTE_KEPT_BYTES_MAX: u64 = 256 << 20;
 
 /// Most files that are open at once; the one that was written to longest ago is completed for another.
 const OPEN_FILES_MAX: usize = 128;
@@ -46,6 +54,8 @@ pub(super) struct Output<T: Record> {
     open: BTreeMap<String, Open<T>>,
     /// Files that were completed before their epoch ended.
     done: Vec<Owned>,
+    /// Complete files on their way to an object store.
+    finished: BTreeMap<String, Bytes>,
     /// Bytes of rows that the log keeps for open files, up to the last epoch and since.
     kept_before: u64,
     kept_now: u64,
@@ -117,6 +127,7 @@ impl<T: Record> Output<T> {
             next_epoch: 1,
             open: BTreeMap::new(),
             done: Vec::new(),
+            finished: BTreeMap::new(),
             kept_before: 0,
             kept_now: 0,
             is_direct: false,
@@ -136,9 +147,13 @@ impl<T: Record> Output<T> {
                 result = self.row(view);
             }
         });
-        let most = failpoint::limit("HEADWATER_KEPT_BYTES", self.roll.kept_bytes_max.unwrap_or(KEPT_BYTES_MAX));
+        let most = if self.place.is_remote() { REMOTE_KEPT_BYTES_MAX } else { KEPT_BYTES_MAX };
+        let most = failpoint::limit("HEADWATER_KEPT_BYTES", self.roll.kept_bytes_max.unwrap_or(most));
         if self.kept_before + self.kept_now > most && !self.is_direct {
             self.is_direct = true;
+            if self.place.is_remote() {
+                return result;
+            }
             for open in self.open.values_mut() {
                 open.kept = Vec::new();
                 open.rows.finish();
@@ -156,7 +171,7 @@ impl<T: Record> Output<T> {
         let Some(open) = self.open.get_mut(self.routes.last()) else { return Ok(()) };
         open.turn = self.turn;
         open.writer.push::<T>(view)?;
-        if !self.is_direct {
+        if !self.is_direct || self.place.is_remote() {
             open.rows.push(view)?;
             if open.rows.is_full() {
                 self.kept_now += open.keep();
@@ -204,11 +219,19 @@ impl<T: Record> Output<T> {
     }
 
     /// Completes a file behind an epoch; it has its name when that is committed.
-    fn finish(&self, open: Open<T>, epoch: u64) -> Result<Owned> {
+    fn finish(&mut self, mut open: Open<T>, epoch: u64) -> Result<Owned> {
+        open.keep();
         let out = open.writer.finish(epoch)?;
         self.place.sync(&out, &open.path)?;
         let length = out.length()?;
-        Ok(Owned { path: open.path, is_complete: true, length, footer: Vec::new(), rows: Vec::new() })
+        let rows = match out.into_memory() {
+            None => Vec::new(),
+            Some(bytes) => {
+                self.finished.insert(open.path.clone(), bytes);
+                open.kept
+            }
+        };
+        Ok(Owned { path: open.path, is_complete: true, length, footer: Vec::new(), rows })
     }
 
     /// Ends the epoch: what it keeps of its rows.
@@ -221,6 +244,7 @@ impl<T: Record> Output<T> {
         for (folder, mut open) in std::mem::take(&mut self.open) {
             let since_ms = *open.since_ms.get_or_insert(cut.now_ms);
             let ends = cut.is_last
+                || self.is_direct && self.place.is_remote()
                 || cut.now_ms.saturating_sub(since_ms) >= self.roll.age_max_ms
                 || open.writer.rows() >= self.roll.rows_max
                 || open.writer.bytes() >= self.roll.bytes_max;
@@ -270,7 +294,11 @@ impl<T: Record> Output<T> {
         }
         let pieces = Pieces::read(staged)?;
         for piece in pieces.pieces.iter().filter(|piece| piece.is_complete) {
-            self.place.publish(piece.path, piece.length, epoch.0)?;
+            match self.finished.get(piece.path) {
+                Some(bytes) => self.place.put(piece.path, bytes)?,
+                None => self.place.publish(piece.path, piece.length, epoch.0)?,
+            }
+            self.finished.remove(piece.path);
         }
         Ok(if pieces.is_settled { Delivery::Final } else { Delivery::Pending })
     }
@@ -290,7 +318,8 @@ impl<T: Record> Output<T> {
                     files.len() - 1
                 });
                 let past = &mut files[at];
-                if piece.is_complete || piece.footer != past.footer {
+                let is_in_file = piece.is_complete && !self.place.is_remote();
+                if is_in_file || piece.footer != past.footer {
                     past.rows.clear();
                 }
                 if !piece.rows.is_empty() {
@@ -309,7 +338,7 @@ impl<T: Record> Output<T> {
 
     /// Completes a file as it was committed, and gives it its name.
     fn show(&self, past: &Past<'_>) -> Result<()> {
-        if past.is_complete {
+        if past.is_complete && !self.place.is_remote() {
             return self.place.publish(past.path, past.length, past.epoch);
         }
         if !past.footer.is_empty() {
@@ -346,6 +375,10 @@ impl<T: Record> Output<T> {
         }
         let out = writer.finish(past.epoch)?;
         self.place.sync(&out, &path)?;
-        self.place.publish(&path, out.length()?, past.epoch)
+        let length = out.length()?;
+        match out.into_memory() {
+            Some(bytes) => self.place.put(&path, &bytes),
+            None => self.place.publish(&path, length, past.epoch),
+        }
     }
 }

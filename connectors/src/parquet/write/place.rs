@@ -4,34 +4,45 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use headwater::sink::Subtask;
 use headwater::{Error, Result};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::writer::epoch_of;
+use crate::store;
 
 /// The folder of a sink.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// In the file system. A file that is not complete is hidden: `.NAME.part`.
     Folder(PathBuf),
+    /// In an object store. What is not complete is in memory and in the log.
+    #[cfg(feature = "object-store")]
+    Objects(store::Folder),
 }
 
 /// The bytes of a file that is being written.
 pub(super) enum Out {
     File(File),
+    #[cfg(feature = "object-store")]
+    Memory(Vec<u8>),
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Out::File(file) => file.write(bytes),
+            #[cfg(feature = "object-store")]
+            Out::Memory(memory) => memory.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Out::File(file) => file.flush(),
+            #[cfg(feature = "object-store")]
+            Out::Memory(_) => Ok(()),
         }
     }
 }
@@ -44,6 +55,17 @@ impl Out {
     pub(super) fn length(&self) -> Result<u64> {
         match self {
             Out::File(file) => Ok(file.metadata()?.len()),
+            #[cfg(feature = "object-store")]
+            Out::Memory(memory) => Ok(memory.len() as u64),
+        }
+    }
+
+    /// The bytes, where they are in memory.
+    pub(super) fn into_memory(self) -> Option<Bytes> {
+        match self {
+            Out::File(_) => None,
+            #[cfg(feature = "object-store")]
+            Out::Memory(memory) => Some(Bytes::from(memory)),
         }
     }
 }
@@ -52,6 +74,13 @@ impl Place {
     /// # Errors
     /// Nothing can be written there.
     pub(super) fn open(folder: &Path) -> Result<Place> {
+        if store::is_url(folder) {
+            #[cfg(feature = "object-store")]
+            return Ok(Place::Objects(store::Folder::open(folder)?));
+            #[cfg(not(feature = "object-store"))]
+            return Err(store::not_built(folder));
+        }
+        let folder = store::local(folder);
         fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let probe = folder.join(".headwater.part");
         match File::create(&probe).and_then(|_| fs::remove_file(&probe)) {
@@ -63,10 +92,30 @@ impl Place {
         Ok(Place::Folder(folder.to_owned()))
     }
 
+    /// True when what is not complete is lost with the process.
+    pub(super) fn is_remote(&self) -> bool {
+        !matches!(self, Place::Folder(_))
+    }
+
     /// How errors name a file that is being written.
     pub(super) fn name(&self, path: &str) -> PathBuf {
-        let Place::Folder(folder) = self;
-        part_of(folder, path)
+        match self {
+            Place::Folder(folder) => part_of(folder, path),
+            #[cfg(feature = "object-store")]
+            Place::Objects(folder) => folder.url(path),
+        }
+    }
+
+    /// Puts a complete file to its place as a whole; does nothing when it is there.
+    ///
+    /// # Errors
+    /// The store does not take it, or another file has its name.
+    pub(super) fn put(&self, path: &str, bytes: &Bytes) -> Result<()> {
+        match self {
+            Place::Folder(folder) => Err(missing(&part_of(folder, path))),
+            #[cfg(feature = "object-store")]
+            Place::Objects(folder) => folder.put(path, bytes),
+        }
     }
 
     /// Begins a file; what an earlier run has left of it is gone.
@@ -74,7 +123,11 @@ impl Place {
     /// # Errors
     /// It cannot be written.
     pub(super) fn create(&self, path: &str) -> Result<Out> {
-        let Place::Folder(folder) = self;
+        let folder = match self {
+            Place::Folder(folder) => folder,
+            #[cfg(feature = "object-store")]
+            Place::Objects(_) => return Ok(Out::Memory(Vec::new())),
+        };
         let part = part_of(folder, path);
         if let Some(parent) = part.parent() {
             fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
@@ -88,9 +141,14 @@ impl Place {
     /// # Errors
     /// The disk does not take it.
     pub(super) fn sync(&self, out: &Out, path: &str) -> Result<()> {
-        let (Place::Folder(folder), Out::File(file)) = (self, out);
-        file.sync_all().map_err(|error| Error::io(part_of(folder, path), error))?;
-        sync_folders(folder, path)
+        match (self, out) {
+            (Place::Folder(folder), Out::File(file)) => {
+                file.sync_all().map_err(|error| Error::io(part_of(folder, path), error))?;
+                sync_folders(folder, path)
+            }
+            #[cfg(feature = "object-store")]
+            _ => Ok(()),
+        }
     }
 
     /// Gives a file of so many bytes its name; does nothing when it has it, as of this epoch.
@@ -98,7 +156,13 @@ impl Place {
     /// # Errors
     /// The file is not what was committed, or another one has its name.
     pub(super) fn publish(&self, path: &str, length: u64, epoch: u64) -> Result<()> {
-        let Place::Folder(folder) = self;
+        let folder = match self {
+            Place::Folder(folder) => folder,
+            #[cfg(feature = "object-store")]
+            Place::Objects(_) if self.published(path)? == Some(epoch) => return Ok(()),
+            #[cfg(feature = "object-store")]
+            Place::Objects(folder) => return Err(missing(&folder.url(path))),
+        };
         let (part, whole) = (part_of(folder, path), folder.join(path));
         let found = match fs::metadata(&part) {
             Ok(about) => about.len(),
@@ -124,7 +188,11 @@ impl Place {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub(super) fn complete(&self, path: &str, length: u64, footer: &[u8]) -> Result<()> {
-        let Place::Folder(folder) = self;
+        let folder = match self {
+            Place::Folder(folder) => folder,
+            #[cfg(feature = "object-store")]
+            Place::Objects(folder) => return Err(missing(&folder.url(path))),
+        };
         let (part, whole) = (part_of(folder, path), folder.join(path));
         let end = length + footer.len() as u64;
         if !part.exists() {
@@ -155,7 +223,15 @@ impl Place {
     /// # Errors
     /// It cannot be read.
     pub(super) fn published(&self, path: &str) -> Result<Option<u64>> {
-        let Place::Folder(folder) = self;
+        let folder = match self {
+            Place::Folder(folder) => folder,
+            #[cfg(feature = "object-store")]
+            Place::Objects(folder) => {
+                let Some(bytes) = folder.get(path)? else { return Ok(None) };
+                let reader = SerializedFileReader::new(bytes);
+                return Ok(reader.ok().and_then(|reader| epoch_of(reader.metadata().file_metadata())));
+            }
+        };
         let whole = folder.join(path);
         let file = match File::open(&whole) {
             Ok(file) => file,
@@ -172,7 +248,11 @@ impl Place {
     /// # Errors
     /// They cannot be removed.
     pub(super) fn clean(&self, subtask: Subtask) -> Result<()> {
-        let Place::Folder(folder) = self;
+        let folder = match self {
+            Place::Folder(folder) => folder,
+            #[cfg(feature = "object-store")]
+            Place::Objects(_) => return Ok(()),
+        };
         let mut open = vec![folder.clone()];
         while let Some(folder) = open.pop() {
             let failed = |error| Error::io(&folder, error);
