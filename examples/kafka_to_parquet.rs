@@ -87,10 +87,8 @@ fn write(command: &Command) -> Result<Topology> {
         None => flow.source_or_rejected("orders", Generator::new(ORDERS, order)),
     };
     rejected.sink("rejected", complaints());
-    let files = ParquetSink::new(&command.output)
-        .partition_by(&["country"])
-        .partition_by_day("at")
-        .timestamp("at");
+    let files =
+        ParquetSink::new(&command.output).partition_by(&["country"]).partition_by_day("at").timestamp("at");
     orders.sink("files", files);
     flow.build()
 }

@@ -50,8 +50,8 @@ else:
         count = lambda _: bids.height
     else:
         calls = {
-            "all": lambda: program.read_parquet(file, rechunk=False),
-            "two": lambda: program.read_parquet(file, columns=["auction", "price"], rechunk=False),
+            "all": lambda: program.read_parquet(file),
+            "two": lambda: program.read_parquet(file, columns=["auction", "price"]),
         }
         count = lambda table: table.height
 

@@ -109,7 +109,12 @@ impl Bench {
             let mut reader = source.open(&partition, None)?;
             let mut poll = Poll::More;
             while poll != Poll::Finished {
-                poll = reader.poll(&mut SourceOutput::new(&mut records, &mut rejected, &mut watermark, &clock))?;
+                poll = reader.poll(&mut SourceOutput::new(
+                    &mut records,
+                    &mut rejected,
+                    &mut watermark,
+                    &clock,
+                ))?;
                 rows += records.finish().map_or(0, |batch| black_box(batch).len() as u64);
             }
         }
@@ -152,8 +157,10 @@ impl Bench {
         let place = self.target.join("bench-data/parquet");
         let ours = place.join("ours");
         fs::create_dir_all(&place).map_err(|error| Error::io(&place, error))?;
-        println!("| {} M bids, one thread | ns of CPU per row | M rows/s | MB/s of values | file, MB |",
-            self.options.events as f64 / 1e6);
+        println!(
+            "| {} M bids, one thread | ns of CPU per row | M rows/s | MB/s of values | file, MB |",
+            self.options.events as f64 / 1e6
+        );
         println!("|---|---|---|---|---|");
         let size = |file: &Path| fs::metadata(file).map(|about| about.len()).ok();
         let small = self.runs(|| self.write(&ours, &batches, 50))?;

@@ -9,9 +9,9 @@ use headwater::error::{Error, Result};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use crate::store;
 #[cfg(feature = "object-store")]
 use crate::store::Object;
-use crate::store;
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -128,7 +128,9 @@ impl Input {
             #[cfg(feature = "object-store")]
             Raw::Object(_) => {
                 let path = self.path.display();
-                Err(Error::Config(format!("`{path}`: an object does not grow, so that it cannot be followed")))
+                Err(Error::Config(format!(
+                    "`{path}`: an object does not grow, so that it cannot be followed"
+                )))
             }
         }
     }

@@ -65,7 +65,9 @@ impl ObjectOutput {
             self.open = Some(Open { name, since_ms: cut.now_ms, bytes: Vec::new() });
             self.rows.splice(..0, self.header.iter().copied());
         }
-        let (Some(mut open), Some(roll)) = (self.open.take(), self.layout.roll) else { return Staged::nothing() };
+        let (Some(mut open), Some(roll)) = (self.open.take(), self.layout.roll) else {
+            return Staged::nothing();
+        };
         let (rows, offset) = (std::mem::take(&mut self.rows), open.bytes.len() as u64);
         open.bytes.extend_from_slice(&rows);
         let is_complete = cut.is_last

@@ -100,7 +100,9 @@ mod tests {
         assert_eq!(parsed, Location { bucket: "s3://bucket".into(), path: "a/b=1".into() });
         assert_eq!(Location::parse(Path::new("gs://bucket")).unwrap().path, "");
         assert!(Location::parse(Path::new("abfss://box@account.dfs.core.windows.net/x")).is_ok());
-        for url in ["http://host/x", "s3:///x", "hdfs://host/x", "s3://key:secret@bucket/x", "s3://secret@bucket/x"] {
+        for url in
+            ["http://host/x", "s3:///x", "hdfs://host/x", "s3://key:secret@bucket/x", "s3://secret@bucket/x"]
+        {
             let error = Location::parse(Path::new(url)).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }

@@ -42,7 +42,9 @@ pub(crate) fn local(path: &Path) -> &Path {
 #[cfg_attr(feature = "object-store", allow(dead_code))]
 pub(crate) fn not_built(url: &Path) -> Error {
     let url = url.display();
-    Error::Config(format!("`{url}`: for object stores, build with the feature `object-store` of headwater-connectors"))
+    Error::Config(format!(
+        "`{url}`: for object stores, build with the feature `object-store` of headwater-connectors"
+    ))
 }
 
 /// The objects that a URL stands for, sorted: one, the matches of a pattern, or all below a folder; hidden ones left
@@ -55,10 +57,12 @@ pub(crate) fn objects(url: &Path) -> Result<Vec<PathBuf>> {
     let text = url.to_str().unwrap_or_default();
     let mut found = match text.find(['*', '?', '[']) {
         Some(at) => {
-            let pattern = glob::Pattern::new(text)
-                .map_err(|error| Error::Config(format!("`{text}` is not a pattern of object names: {error}")))?;
+            let pattern = glob::Pattern::new(text).map_err(|error| {
+                Error::Config(format!("`{text}` is not a pattern of object names: {error}"))
+            })?;
             let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-            let folder = text.get(..at).and_then(|start| start.rsplit_once('/')).map_or(text, |(folder, _)| folder);
+            let folder =
+                text.get(..at).and_then(|start| start.rsplit_once('/')).map_or(text, |(folder, _)| folder);
             let mut found = Folder::open(Path::new(folder))?.list()?;
             found.retain(|object| object.to_str().is_some_and(|name| pattern.matches_with(name, options)));
             found

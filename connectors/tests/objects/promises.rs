@@ -97,10 +97,10 @@ pub(super) fn a_job_writes_and_another_reads(top: &str) {
 /// An object of another job is left as it is.
 pub(super) fn an_object_of_another_job_is_not_written_over(top: &str) {
     let place = format!("{top}/taken");
-    write(&JsonLinesSink::folder(&place), &[1..2], true).unwrap();
-    let error = write(&JsonLinesSink::folder(&place), &[2..3], true).unwrap_err().to_string();
+    write(&JsonLinesSink::folder(&place), &[1..2, 2..3], true).unwrap();
+    let error = write(&JsonLinesSink::folder(&place), &[2..3, 3..4], true).unwrap_err().to_string();
     assert!(error.contains("another run wrote to this"), "{error}");
-    assert_eq!(numbers(&JsonLines::<Row>::new(place)).unwrap(), [1]);
+    assert_eq!(numbers(&JsonLines::<Row>::new(place)).unwrap(), [1, 2]);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn what_is_no_place_in_a_store_is_said() {
 
 #[test]
 fn an_object_cannot_be_followed() {
-    write(&JsonLinesSink::folder("memory://followed/a"), &[0..3], true).unwrap();
+    write(&JsonLinesSink::folder("memory://followed/a"), &[0..2, 2..3], true).unwrap();
     let source = JsonLines::<Row>::new("memory://followed/a").follow();
     let partition = source.partitions().unwrap().remove(0);
     let error = source.open(&partition, None).err().unwrap().to_string();

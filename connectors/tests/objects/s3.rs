@@ -29,7 +29,8 @@ fn gateway(test: &str) -> Option<String> {
         .env("AWS_SECRET_ACCESS_KEY", of("S3_SECRET_KEY").unwrap_or_default())
         .output()
         .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
     assert!(child.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
     assert!(!said.contains(&of("S3_SECRET_KEY").unwrap_or("none".into())), "a secret was said");

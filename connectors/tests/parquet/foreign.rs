@@ -11,7 +11,8 @@ use super::{read, seen, write};
 /// The Python of the virtual environment that `scripts/parquet-peers` makes, or of `HEADWATER_PYTHON`.
 fn python(module: &str) -> Option<PathBuf> {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
-    let python = std::env::var_os("HEADWATER_PYTHON").map_or(target.join("peers/venv/bin/python"), PathBuf::from);
+    let python =
+        std::env::var_os("HEADWATER_PYTHON").map_or(target.join("peers/venv/bin/python"), PathBuf::from);
     let has = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     if has.is_ok_and(|has| has.status.success()) {
         return Some(python);
@@ -165,14 +166,18 @@ fn pyarrow_reads_our_files() {
                    assert ours == theirs, next((a, b) for a, b in zip(ours, theirs) if a != b)\n\
                    schema = pq.read_schema(sys.argv[1] + '/part-0-00000001.parquet')\n\
                    print(schema.field('id').type, schema.field('at').type, schema.field('money').type)";
-    assert_eq!(run(&python, compare, &[&ours, &theirs]).trim(), "uint64 timestamp[ms, tz=UTC] decimal128(38, 0)");
+    assert_eq!(
+        run(&python, compare, &[&ours, &theirs]).trim(),
+        "uint64 timestamp[ms, tz=UTC] decimal128(38, 0)"
+    );
 }
 
 #[test]
 fn duckdb_reads_our_folders() {
     let Some(python) = python("duckdb") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let rows: Vec<(String, u64)> = (0..1_000).map(|n| (["FR", "DE", "a/b"][n as usize % 3].to_owned(), n)).collect();
+    let rows: Vec<(String, u64)> =
+        (0..1_000).map(|n| (["FR", "DE", "a/b"][n as usize % 3].to_owned(), n)).collect();
     write(&ParquetSink::new(folder.path()).partition_by(&["_1"]), &rows, 300);
     let query = "import sys, duckdb; print(duckdb.sql(\"select _1, count(*), sum(_2) from read_parquet('\" + \
                  sys.argv[1] + \"/*/*.parquet', hive_partitioning = true) group by _1 order by _1\").fetchall())";

@@ -35,7 +35,10 @@ fn a_missing_or_other_column_is_named_with_both_types() {
         assert!(other.contains(part), "{other}");
     }
     let other = read(&ParquetFile::<(u64, u8, Vec<u8>)>::read(&file)).unwrap_err().to_string();
-    assert!(other.contains("`_3` is required byte_array (string), and the record has it as list<u8>"), "{other}");
+    assert!(
+        other.contains("`_3` is required byte_array (string), and the record has it as list<u8>"),
+        "{other}"
+    );
 }
 
 #[test]
@@ -50,9 +53,9 @@ fn a_null_where_none_may_be_rejects_the_row_alone() {
     // In the middle of a list the rest of the row is passed over.
     type Strict = (u64, Option<u8>, String, Vec<u8>);
     let (rows, rejected) = read(&ParquetFile::<Strict>::read(&file)).unwrap();
-    let expected = (0..100).map(row).filter_map(|(n, a, b, list)| {
-        Some((n, a, b, list?.into_iter().collect::<Option<Vec<_>>>()?))
-    });
+    let expected = (0..100)
+        .map(row)
+        .filter_map(|(n, a, b, list)| Some((n, a, b, list?.into_iter().collect::<Option<Vec<_>>>()?)));
     let expected: Vec<Strict> = expected.collect();
     assert_eq!(rows, expected);
     assert_eq!(rejected.len(), 100 - expected.len());

@@ -22,13 +22,15 @@ struct Item {
     sizes: Option<Vec<Option<i64>>>,
 }
 
+type Inmost = Option<(u8, Vec<String>)>;
+
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Row {
     numbers: Numbers,
     text: Option<String>,
     nothing: (),
     items: Vec<Item>,
-    deep: Vec<Vec<Option<(u8, Vec<String>)>>>,
+    deep: Vec<Vec<Inmost>>,
     inner: Option<Item>,
     maybe: Option<Numbers>,
     #[record(rename = "with.dot")]
@@ -144,15 +146,20 @@ fn folders_are_named_by_the_values() {
         order(None, -1, 3),
         order(Some("FR"), 86_399_999, 4),
     ];
-    let sink = ParquetSink::new(folder.path()).partition_by(&["country"]).partition_by_day("at").timestamp("at");
+    let sink =
+        ParquetSink::new(folder.path()).partition_by(&["country"]).partition_by_day("at").timestamp("at");
     write(&sink, &rows, 10);
     let files: Vec<_> = seen(folder.path());
-    let below: Vec<_> = files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
-    assert_eq!(below, [
-        "country=..%2Fx/date=1970-01-02/part-0-00000001.parquet",
-        "country=FR/date=1970-01-01/part-0-00000001.parquet",
-        "country=__HIVE_DEFAULT_PARTITION__/date=1969-12-31/part-0-00000001.parquet",
-    ]);
+    let below: Vec<_> =
+        files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+    assert_eq!(
+        below,
+        [
+            "country=..%2Fx/date=1970-01-02/part-0-00000001.parquet",
+            "country=FR/date=1970-01-01/part-0-00000001.parquet",
+            "country=__HIVE_DEFAULT_PARTITION__/date=1969-12-31/part-0-00000001.parquet",
+        ]
+    );
     let (mut found, _) = read(&ParquetFile::<Order>::read(folder.path())).unwrap();
     found.sort_by_key(|order| order.cents);
     assert_eq!(found, rows);

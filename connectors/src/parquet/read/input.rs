@@ -1,9 +1,9 @@
 //! `Input`: which Parquet files a path stands for, and the bytes of one.
 
 use std::fs::File;
+use std::io::Read;
 #[cfg(feature = "object-store")]
 use std::io::{self, Seek, SeekFrom};
-use std::io::Read;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "object-store")]
@@ -15,8 +15,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 
-use super::matching::Leaf;
 use super::super::write::failed;
+use super::matching::Leaf;
 use crate::file::paths;
 use crate::store;
 #[cfg(feature = "object-store")]
@@ -73,12 +73,14 @@ impl ChunkReader for Chunks {
         match self {
             Chunks::File(file) => file.get_bytes(start, length),
             #[cfg(feature = "object-store")]
-            Chunks::Object(object, ahead) => match ready(ahead, start).filter(|bytes| bytes.len() >= length) {
-                Some(bytes) => Ok(bytes.slice(..length)),
-                None => object
-                    .part(start, length as u64)
-                    .map_err(|error| ParquetError::General(error.to_string())),
-            },
+            Chunks::Object(object, ahead) => {
+                match ready(ahead, start).filter(|bytes| bytes.len() >= length) {
+                    Some(bytes) => Ok(bytes.slice(..length)),
+                    None => object
+                        .part(start, length as u64)
+                        .map_err(|error| ParquetError::General(error.to_string())),
+                }
+            }
         }
     }
 }
@@ -97,7 +99,8 @@ impl Input {
     /// # Errors
     /// There is no such file, or it is no Parquet.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let read = |chunks| guarded(|| SerializedFileReader::new(chunks)).map_err(|error| failed(path, error));
+        let read =
+            |chunks| guarded(|| SerializedFileReader::new(chunks)).map_err(|error| failed(path, error));
         if store::is_url(path) {
             #[cfg(not(feature = "object-store"))]
             return Err(store::not_built(path));
@@ -153,7 +156,8 @@ impl Input {
 pub(super) fn guarded<R>(call: impl FnOnce() -> parquet::errors::Result<R>) -> parquet::errors::Result<R> {
     std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let reason = panic.downcast_ref::<String>().map(String::as_str);
-        let reason = reason.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for an unknown reason");
+        let reason =
+            reason.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for an unknown reason");
         Err(ParquetError::General(format!("the file is damaged: {reason}")))
     })
 }
@@ -171,7 +175,9 @@ pub(super) fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
             _ => paths::files(std::slice::from_ref(path))?,
         };
         if store::is_url(path) {
-            found.retain(|file| file == path || file.file_name().and_then(|name| name.to_str()).is_some_and(is_parquet));
+            found.retain(|file| {
+                file == path || file.file_name().and_then(|name| name.to_str()).is_some_and(is_parquet)
+            });
         }
         for file in found {
             if !files.contains(&file) {

@@ -23,7 +23,11 @@ pub(super) enum NodeKind {
     /// The fields that the file has: number of the field, and its node.
     Record(Vec<(usize, usize)>),
     /// The node of an item, the definition level of a list that has one, and the level of the next one.
-    List { item: usize, filled: i16, repetition: i16 },
+    List {
+        item: usize,
+        filled: i16,
+        repetition: i16,
+    },
 }
 
 /// How the values of a column become those of a field.
@@ -31,7 +35,10 @@ pub(super) enum NodeKind {
 pub(super) enum Reads {
     Bool,
     /// An integer; a time has so many ticks in a millisecond.
-    Integer { is_unsigned: bool, ticks: i64 },
+    Integer {
+        is_unsigned: bool,
+        ticks: i64,
+    },
     /// A time in twelve bytes.
     Int96,
     /// An integer in bytes, big-endian.

@@ -280,7 +280,8 @@ impl<T: Record> Reader<T> {
         }
         let rows = ROWS.min(self.group_rows - self.first);
         let columns = &mut self.columns;
-        guarded(|| columns.iter_mut().try_for_each(|column| column.fill(rows))).map_err(|error| self.failed(error))?;
+        guarded(|| columns.iter_mut().try_for_each(|column| column.fill(rows)))
+            .map_err(|error| self.failed(error))?;
         self.filled = rows;
         self.progress.cursors.clear();
         self.progress.cursors.resize(self.columns.len(), Cursor::default());

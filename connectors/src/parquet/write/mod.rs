@@ -109,7 +109,8 @@ impl<T: Record> ParquetSink<T> {
     /// then put there as a whole.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        let roll = Roll { rows_max: u64::MAX, bytes_max: 128 << 20, age_max_ms: 60_000, kept_bytes_max: None };
+        let roll =
+            Roll { rows_max: u64::MAX, bytes_max: 128 << 20, age_max_ms: 60_000, kept_bytes_max: None };
         ParquetSink {
             folder: folder.into(),
             roll,

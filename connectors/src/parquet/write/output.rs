@@ -50,8 +50,10 @@ pub(super) struct Output<T: Record> {
     subtask: Subtask,
     /// The epoch that rows belong to.
     next_epoch: u64,
-    /// Files by their folder.
-    open: BTreeMap<String, Open<T>>,
+    open: Vec<Open<T>>,
+    /// The place of the file of a folder in `open`, and that of the last row.
+    places: BTreeMap<String, usize>,
+    last: usize,
     /// Files that were completed before their epoch ended.
     done: Vec<Owned>,
     /// Complete files on their way to an object store.
@@ -67,6 +69,7 @@ pub(super) struct Output<T: Record> {
 
 /// A file that is being written.
 struct Open<T: Record> {
+    folder: String,
     path: String,
     writer: ParquetWriter<Out>,
     since_ms: Option<u64>,
@@ -111,13 +114,7 @@ impl<T: Record> Open<T> {
 }
 
 impl<T: Record> Output<T> {
-    pub(super) fn new(
-        place: Place,
-        shape: Arc<Shape>,
-        routes: Routes,
-        roll: Roll,
-        subtask: Subtask,
-    ) -> Self {
+    pub(super) fn new(place: Place, shape: Arc<Shape>, routes: Routes, roll: Roll, subtask: Subtask) -> Self {
         Output {
             place,
             shape,
@@ -125,7 +122,9 @@ impl<T: Record> Output<T> {
             roll,
             subtask,
             next_epoch: 1,
-            open: BTreeMap::new(),
+            open: Vec::new(),
+            places: BTreeMap::new(),
+            last: 0,
             done: Vec::new(),
             finished: BTreeMap::new(),
             kept_before: 0,
@@ -154,7 +153,7 @@ impl<T: Record> Output<T> {
             if self.place.is_remote() {
                 return result;
             }
-            for open in self.open.values_mut() {
+            for open in &mut self.open {
                 open.kept = Vec::new();
                 open.rows.finish();
             }
@@ -162,16 +161,24 @@ impl<T: Record> Output<T> {
         result
     }
 
+    #[inline]
     fn row(&mut self, view: T::View<'_>) -> Result<()> {
         let folder = self.routes.folder::<T>(view);
-        if !self.open.contains_key(folder) {
-            let folder = folder.to_owned();
-            self.begin(folder)?;
+        // Without folders nothing is compared, and with them most rows go where the last one went.
+        if !self.open.get(self.last).is_some_and(|open| folder.is_empty() || open.folder == folder) {
+            self.last = match self.places.get(folder) {
+                Some(place) => *place,
+                None => {
+                    let folder = folder.to_owned();
+                    self.begin(folder)?
+                }
+            };
         }
-        let Some(open) = self.open.get_mut(self.routes.last()) else { return Ok(()) };
+        let is_kept = !self.is_direct || self.place.is_remote();
+        let Some(open) = self.open.get_mut(self.last) else { return Ok(()) };
         open.turn = self.turn;
         open.writer.push::<T>(view)?;
-        if !self.is_direct || self.place.is_remote() {
+        if is_kept {
             open.rows.push(view)?;
             if open.rows.is_full() {
                 self.kept_now += open.keep();
@@ -180,12 +187,17 @@ impl<T: Record> Output<T> {
         Ok(())
     }
 
+    /// Begins the file of a folder; its place.
     #[cold]
-    fn begin(&mut self, folder: String) -> Result<()> {
+    fn begin(&mut self, folder: String) -> Result<usize> {
         if self.open.len() >= OPEN_FILES_MAX
-            && let Some(oldest) = self.open.iter().min_by_key(|(_, open)| open.turn).map(|(name, _)| name.clone())
-            && let Some(open) = self.open.remove(&oldest)
+            && let Some(oldest) = (0..self.open.len()).min_by_key(|place| self.open[*place].turn)
         {
+            let open = self.open.swap_remove(oldest);
+            self.places.remove(&open.folder);
+            if let Some(moved) = self.open.get(oldest) {
+                self.places.insert(moved.folder.clone(), oldest);
+            }
             let done = self.finish(open, self.next_epoch)?;
             self.done.push(done);
         }
@@ -200,6 +212,7 @@ impl<T: Record> Output<T> {
         }
         let writer = self.writer(&path)?;
         let open = Open {
+            folder: folder.clone(),
             path,
             writer,
             since_ms: None,
@@ -210,8 +223,9 @@ impl<T: Record> Output<T> {
             length: 0,
             footer: Vec::new(),
         };
-        self.open.insert(folder, open);
-        Ok(())
+        self.open.push(open);
+        self.places.insert(folder, self.open.len() - 1);
+        Ok(self.open.len() - 1)
     }
 
     fn writer(&self, path: &str) -> Result<ParquetWriter<Out>> {
@@ -241,7 +255,8 @@ impl<T: Record> Output<T> {
     pub(super) fn prepare(&mut self, cut: Cut) -> Result<Staged> {
         self.next_epoch = cut.epoch.0 + 1;
         let mut owned = std::mem::take(&mut self.done);
-        for (folder, mut open) in std::mem::take(&mut self.open) {
+        self.places.clear();
+        for mut open in std::mem::take(&mut self.open) {
             let since_ms = *open.since_ms.get_or_insert(cut.now_ms);
             let ends = cut.is_last
                 || self.is_direct && self.place.is_remote()
@@ -259,14 +274,17 @@ impl<T: Record> Output<T> {
                 (open.length, open.footer) = open.writer.footer(cut.epoch.0)?;
                 (open.is_kept, open.kept) = (false, Vec::new());
             }
-            let rows = std::mem::take(&mut open.kept);
+            // The next epoch will have about as many.
+            let room = Vec::with_capacity(open.kept.len());
+            let rows = std::mem::replace(&mut open.kept, room);
             open.is_kept |= !rows.is_empty();
             self.kept_before += rows.len() as u64;
             let (path, footer) = (open.path.clone(), open.footer.clone());
             owned.push(Owned { path, is_complete: false, length: open.length, footer, rows });
-            self.open.insert(folder, open);
+            self.places.insert(open.folder.clone(), self.open.len());
+            self.open.push(open);
         }
-        let is_settled = self.open.values().all(|open| !open.is_kept);
+        let is_settled = self.open.iter().all(|open| !open.is_kept);
         if is_settled {
             self.kept_before = 0;
         }
@@ -314,7 +332,14 @@ impl<T: Record> Output<T> {
             for piece in Pieces::read(staged)?.pieces {
                 let at = files.iter().position(|past| past.path == piece.path).unwrap_or_else(|| {
                     let (path, epoch) = (piece.path, epoch.0);
-                    files.push(Past { path, epoch, is_complete: false, length: 0, footer: &[], rows: Vec::new() });
+                    files.push(Past {
+                        path,
+                        epoch,
+                        is_complete: false,
+                        length: 0,
+                        footer: &[],
+                        rows: Vec::new(),
+                    });
                     files.len() - 1
                 });
                 let past = &mut files[at];

@@ -59,9 +59,14 @@ impl Routes {
         };
         let mut wanted = vec![None; fields.len()];
         for (at, level) in levels.iter().enumerate() {
-            if levels[..at].iter().any(|other| other.folder() == level.folder() || other.field() == level.field()) {
+            if levels[..at]
+                .iter()
+                .any(|other| other.folder() == level.folder() || other.field() == level.field())
+            {
                 let twice = level.field();
-                return Err(Error::Config(format!("the field `{twice}` makes folders of a name that others make")));
+                return Err(Error::Config(format!(
+                    "the field `{twice}` makes folders of a name that others make"
+                )));
             }
             let Some(index) = fields.iter().position(|(name, _)| name == level.field()) else {
                 let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
@@ -111,13 +116,6 @@ impl Routes {
             self.folder.push('=');
             self.folder.push_str(value);
         }
-        &self.folder
-    }
-}
-
-impl Routes {
-    /// The folder of the last row.
-    pub(super) fn last(&self) -> &str {
         &self.folder
     }
 }

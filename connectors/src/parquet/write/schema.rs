@@ -227,7 +227,9 @@ impl Building<'_> {
                 (LeafKind::Wide, Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::decimal(0, 38)))
             }
             other => {
-                return Err(Error::Config(format!("the field `{path}` has a type that is unknown here: {other:?}")));
+                return Err(Error::Config(format!(
+                    "the field `{path}` has a type that is unknown here: {other:?}"
+                )));
             }
         })
     }

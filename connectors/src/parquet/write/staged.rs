@@ -40,7 +40,9 @@ fn damaged() -> Error {
 
 impl<'a> Pieces<'a> {
     pub(super) fn write(&self) -> Staged {
-        let mut bytes = vec![VERSION, u8::from(self.is_settled)];
+        let lengths = self.pieces.iter().map(|it| 32 + it.path.len() + it.footer.len() + it.rows.len());
+        let mut bytes = Vec::with_capacity(6 + lengths.sum::<usize>());
+        bytes.extend_from_slice(&[VERSION, u8::from(self.is_settled)]);
         bytes.extend_from_slice(&(self.pieces.len() as u32).to_le_bytes());
         for piece in &self.pieces {
             bytes.push(u8::from(piece.is_complete));
@@ -122,7 +124,8 @@ mod tests {
         let mut rows = Vec::new();
         append(b"first", &mut rows);
         append(b"", &mut rows);
-        let piece = Piece { path: "a=1/x.parquet", is_complete: true, length: 7, footer: b"foot", rows: &rows };
+        let piece =
+            Piece { path: "a=1/x.parquet", is_complete: true, length: 7, footer: b"foot", rows: &rows };
         let pieces = Pieces { is_settled: true, pieces: vec![piece, Piece { is_complete: false, ..piece }] };
         let staged = pieces.write();
         assert_eq!(Pieces::read(&staged).unwrap(), pieces);
