@@ -1,12 +1,13 @@
 //! Kafka to Parquet: orders of a topic as files in folders by country and day, and what is in them.
 //!
-//! Run with: `cargo run --release -p examples --features kafka,parquet --example kafka_to_parquet -- --output out/orders`
+//! Run with: `cargo run --release -p examples --features kafka,parquet --example kafka_to_parquet -- --output
+//! out/orders`
 //!
 //! You will see orders and their sums by country and day, read back from the files. Without `--brokers` the orders
-//! are made up. With `--brokers HOST:PORT --topic orders --send 10000 --until-end` made-up orders are first sent to
-//! a topic as JSON, and then read from there; without `--until-end` the job goes on until Ctrl-C. With `--state DIR`
-//! it goes on behind its last epoch after a crash, and each order is in one file once. DuckDB and others read the
-//! files: `select country, sum(cents) from 'out/orders/*/*/*.parquet' group by country`.
+//! are made up. With `--brokers HOST:PORT --topic orders --send 10000 --until-end` made-up orders are first sent
+//! to a topic as JSON, and then read from there; without `--until-end` the job goes on until Ctrl-C. With `--state
+//! DIR` it goes on behind its last epoch after a crash, and each order is in one file once. DuckDB and others read
+//! the files: `select country, sum(cents) from 'out/orders/*/*/*.parquet' group by country`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

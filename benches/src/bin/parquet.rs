@@ -1,5 +1,5 @@
-//! What a row of Parquet costs to write and to read, in CPU time of one thread, beside DuckDB and Polars on the same
-//! files.
+//! What a row of Parquet costs to write and to read, in CPU time of one thread, beside DuckDB and Polars on the
+//! same files.
 //!
 //! `scripts/parquet-peers; cargo run --release -p benches --features full --bin parquet`
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]

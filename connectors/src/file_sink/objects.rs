@@ -1,7 +1,8 @@
 //! `ObjectOutput`: rows of text on their way into objects of a store, which are there as a whole or not at all.
 //!
-//! The rows of an epoch are kept with it, in the log, until their object is complete; the commit that completes it puts
-//! it to its place. Recovery puts the pieces of an object together again and completes it, so that the next is new.
+//! The rows of an epoch are kept with it, in the log, until their object is complete; the commit that completes it
+//! puts it to its place. Recovery puts the pieces of an object together again and completes it, so that the next
+//! is new.
 
 use std::collections::BTreeMap;
 

@@ -6,11 +6,11 @@
 //!
 //! # Why each row is there once
 //!
-//! An object appears as a whole, with its name, or not at all, so that a reader never sees half of one. Sinks keep the
-//! rows of an object that is not complete in the log of the job, each epoch its own. The commit of the epoch that
-//! completes it puts it there under a name that is made of subtask and epoch, on the condition that nothing has the
-//! name. So a commit that is repeated, by whomever, makes the same bytes under the same name, and finds them there;
-//! where it finds other bytes, another job has written them, and it fails.
+//! An object appears as a whole, with its name, or not at all, so that a reader never sees half of one. Sinks keep
+//! the rows of an object that is not complete in the log of the job, each epoch its own. The commit of the epoch
+//! that completes it puts it there under a name that is made of subtask and epoch, on the condition that nothing
+//! has the name. So a commit that is repeated, by whomever, makes the same bytes under the same name, and finds
+//! them there; where it finds other bytes, another job has written them, and it fails.
 
 #[cfg(feature = "object-store")]
 mod folder;
@@ -47,8 +47,8 @@ pub(crate) fn not_built(url: &Path) -> Error {
     ))
 }
 
-/// The objects that a URL stands for, sorted: one, the matches of a pattern, or all below a folder; hidden ones left
-/// out.
+/// The objects that a URL stands for, sorted: one, the matches of a pattern, or all below a folder; hidden ones
+/// left out.
 ///
 /// # Errors
 /// There is none, or the store does not answer.

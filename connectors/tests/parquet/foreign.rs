@@ -83,9 +83,11 @@ schema = pa.schema([("unread", pa.float64()), ("id", pa.uint64()), ("small", pa.
   ("tags", pa.list_(pa.string())), ("inner", struct), ("inners", pa.list_(struct))])
 table = pa.Table.from_pylist(rows, schema=schema)
 out = sys.argv[1]
-pq.write_table(table, out + "/snappy-v2.parquet", compression="snappy", data_page_version="2.0", row_group_size=700)
+pq.write_table(table, out + "/snappy-v2.parquet", compression="snappy", data_page_version="2.0",
+  row_group_size=700)
 pq.write_table(table, out + "/zstd-plain.parquet", compression="zstd", use_dictionary=False, data_page_size=2000)
-pq.write_table(table, out + "/gzip-old.parquet", compression="gzip", version="1.0", use_compliant_nested_type=False)
+pq.write_table(table, out + "/gzip-old.parquet", compression="gzip", version="1.0",
+  use_compliant_nested_type=False)
 pq.write_table(table, out + "/lz4.parquet", compression="lz4", data_page_version="2.0", use_dictionary=["name"])
 pq.write_table(table, out + "/int96.parquet", compression="none", use_deprecated_int96_timestamps=True)
 delta = {"id": "DELTA_BINARY_PACKED", "small": "DELTA_BINARY_PACKED", "name": "DELTA_BYTE_ARRAY", "at": "PLAIN"}

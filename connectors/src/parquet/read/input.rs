@@ -162,8 +162,8 @@ pub(super) fn guarded<R>(call: impl FnOnce() -> parquet::errors::Result<R>) -> p
     })
 }
 
-/// All files that the paths stand for, each once: a file, the matches of a pattern, or the Parquet files of a folder
-/// and of the folders below it, sorted.
+/// All files that the paths stand for, each once: a file, the matches of a pattern, or the Parquet files of a
+/// folder and of the folders below it, sorted.
 ///
 /// # Errors
 /// A path stands for no file.

@@ -32,8 +32,8 @@ const ROWS: usize = 1024;
 /// Records from Parquet files.
 ///
 /// Columns are found by the names of the fields, groups and lists as nested records and `Vec`; only columns that
-/// the record has are read from the disk. A field whose column is missing is an error unless it is an `Option`, and
-/// so is a column of another type, when the file is opened. An integer goes into any integer that it fits, a
+/// the record has are read from the disk. A field whose column is missing is an error unless it is an `Option`,
+/// and so is a column of another type, when the file is opened. An integer goes into any integer that it fits, a
 /// timestamp into an `i64` as milliseconds since 1970, rounded down, whatever its unit and zone. A record without
 /// fields, such as a `String`, is read from the column `value`.
 ///
@@ -231,8 +231,8 @@ impl<T: Record> Reader<T> {
             return Ok((group, row));
         }
         Err(Error::failed(format!(
-            "{}: has changed since it was read up to row {row} of row group {group}, when it had {} bytes: it has {} \
-             now, and what follows in it cannot be known; put the file back, or start without the saved state",
+            "{}: has changed since it was read up to row {row} of row group {group}, when it had {} bytes: it has \
+             {} now, and what follows in it cannot be known; put the file back, or start without the saved state",
             self.path.display(),
             position.file_bytes,
             self.input.bytes

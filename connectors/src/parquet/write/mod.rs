@@ -58,8 +58,8 @@ struct Roll {
 /// Files are packed with zstd and named `part-SUBTASK-EPOCH.parquet`, after the epoch in which they began.
 ///
 /// The sink is exactly-once: a file has its name when it is complete and durable, and never changes or vanishes
-/// then; before it is hidden as `.NAME.part`. Files change between two epochs only. With a state directory, what an
-/// epoch has committed is there after a crash: rows of an unfinished file come from the log, or from the file's
+/// then; before it is hidden as `.NAME.part`. Files change between two epochs only. With a state directory, what
+/// an epoch has committed is there after a crash: rows of an unfinished file come from the log, or from the file's
 /// own row groups where they are too many for the log. The next run completes that file, and begins a new one.
 ///
 /// ```
@@ -104,9 +104,9 @@ impl<T> Clone for ParquetSink<T> {
 }
 
 impl<T: Record> ParquetSink<T> {
-    /// A sink that writes files into this folder, which is made when it is missing. With the feature `object-store`
-    /// it may be a URL, `s3://BUCKET/PATH`, `gs://` or `az://`: files are in memory until they are complete, and
-    /// then put there as a whole.
+    /// A sink that writes files into this folder, which is made when it is missing. With the feature
+    /// `object-store` it may be a URL, `s3://BUCKET/PATH`, `gs://` or `az://`: files are in memory until they are
+    /// complete, and then put there as a whole.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let roll =
