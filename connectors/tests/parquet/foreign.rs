@@ -10,7 +10,8 @@ use super::{read, seen, write};
 
 /// The Python of the virtual environment that `scripts/parquet-peers` makes, or of `HEADWATER_PYTHON`.
 fn python(module: &str) -> Option<PathBuf> {
-    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let program = std::env::current_exe().unwrap();
+    let target = program.ancestors().nth(3).unwrap_or(Path::new(".")).to_owned();
     let python =
         std::env::var_os("HEADWATER_PYTHON").map_or(target.join("peers/venv/bin/python"), PathBuf::from);
     let has = Command::new(&python).args(["-c", &format!("import {module}")]).output();

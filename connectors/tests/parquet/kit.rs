@@ -4,12 +4,14 @@ use std::fs::File;
 use std::time::Duration;
 
 use headwater::prelude::*;
+use headwater::sink::{Cut, Delivery, Sink, Staged, Subtask};
 use headwater::testing::{SinkCheck, SourceCheck, check_sink, check_source};
+use headwater::time::Epoch;
 use headwater_connectors::{ParquetFile, ParquetSink};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
-use super::{seen, write};
+use super::{batches, seen, write};
 
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Row {
@@ -42,7 +44,7 @@ fn numbers(folder: &std::path::Path) -> Vec<u64> {
 
 fn sink(has_folders: bool, make: impl Fn(ParquetSink<Row>) -> ParquetSink<Row>) {
     let folder = tempfile::tempdir().unwrap();
-    let trials = std::env::var("HEADWATER_TRIALS").map_or(120, |trials| trials.parse().unwrap());
+    let trials = std::env::var("HEADWATER_TRIALS").map_or(60, |trials| trials.parse().unwrap());
     let place = |trial: u64| folder.path().join(trial.to_string());
     let report = check_sink(
         |trial| Ok(make(ParquetSink::new(place(trial)))),
@@ -83,6 +85,56 @@ fn rows_that_are_too_many_for_the_log_are_shown_once() {
 fn folders_by_the_values_of_a_field_show_each_row_once() {
     sink(true, |sink| sink.partition_by(&["group"]).roll_after(Duration::from_secs(3)));
     sink(true, |sink| sink.partition_by(&["group"]).kept_bytes_max(300));
+}
+
+/// Writes rows without an end, three epochs of them; what each keeps, and how each was delivered.
+fn unfinished(sink: &ParquetSink<Row>) -> Vec<(Epoch, Staged, Delivery)> {
+    let mut writer = sink.open(Subtask { index: 0, count: 1 }).unwrap();
+    let mut epoch = |number: u64| {
+        let rows: Vec<Row> = (number * 10..number * 10 + 10).map(row).collect();
+        batches(&rows, 4).iter().for_each(|batch| writer.write(batch).unwrap());
+        let cut = Cut { epoch: Epoch(number), is_last: false, now_ms: number };
+        let staged = writer.prepare(cut).unwrap();
+        let delivery = writer.commit(cut.epoch, &staged).unwrap();
+        (cut.epoch, staged, delivery)
+    };
+    (1..=3).map(&mut epoch).collect()
+}
+
+#[test]
+fn a_recovery_that_was_delivered_may_come_again_with_the_last_epoch_alone() {
+    for kept in [u64::MAX, 0, 600] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = ParquetSink::<Row>::new(folder.path()).kept_bytes_max(kept);
+        let epochs = unfinished(&sink);
+        assert!(numbers(folder.path()).is_empty());
+        let recover = |epochs: &[(Epoch, Staged, Delivery)]| {
+            let epochs = epochs.iter().map(|(epoch, staged, _)| (*epoch, staged.clone())).collect();
+            let mut writer = sink.open(Subtask { index: 0, count: 1 }).unwrap();
+            assert_eq!(writer.recover(epochs).unwrap(), Delivery::Final);
+        };
+        // The log gives what is not delivered, and always the last epoch.
+        let first = epochs.iter().rposition(|(_, _, delivery)| *delivery == Delivery::Final);
+        recover(&epochs[first.map_or(0, |first| (first + 1).min(2))..]);
+        let files = seen(folder.path());
+        assert_eq!(numbers(folder.path()), (10..40).collect::<Vec<_>>(), "{kept}");
+        recover(&epochs[2..]);
+        assert_eq!((numbers(folder.path()), seen(folder.path())), ((10..40).collect(), files), "{kept}");
+    }
+}
+
+#[test]
+fn the_log_keeps_rows_only_as_long_as_they_are_nowhere_else() {
+    let delivered = |kept: u64| {
+        let folder = tempfile::tempdir().unwrap();
+        let epochs = unfinished(&ParquetSink::<Row>::new(folder.path()).kept_bytes_max(kept));
+        epochs
+            .into_iter()
+            .map(|(_, staged, delivery)| (delivery, staged.as_bytes().len()))
+            .collect::<Vec<_>>()
+    };
+    assert!(delivered(u64::MAX).iter().all(|(delivery, _)| *delivery == Delivery::Pending));
+    assert!(delivered(0).iter().all(|(delivery, _)| *delivery == Delivery::Final));
 }
 
 #[test]

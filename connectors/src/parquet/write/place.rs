@@ -110,6 +110,7 @@ impl Place {
     ///
     /// # Errors
     /// The store does not take it, or another file has its name.
+    #[cfg_attr(not(feature = "object-store"), allow(unused_variables))]
     pub(super) fn put(&self, path: &str, bytes: &Bytes) -> Result<()> {
         match self {
             Place::Folder(folder) => Err(missing(&part_of(folder, path))),
