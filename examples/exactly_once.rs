@@ -1,10 +1,11 @@
 //! Exactly once, tried out: a job is killed with `kill -9` again and again, and every row is there once.
 //!
-//! Run with: `cargo run --release -p examples --features kafka --example exactly_once`
+//! Run with: `cargo run --release -p examples --features kafka,postgres --example exactly_once`
 //!
 //! You will see how often the job was killed, and that no total is missing, doubled or wrong. With
-//! `--brokers HOST:PORT` it reads one Kafka topic and writes another; without, files. `--between COMMAND`
-//! runs a command behind every fourth kill, such as one that kills the broker.
+//! `--brokers HOST:PORT` it reads one Kafka topic and writes another; without, files. With `--table` it writes
+//! the same totals to a table of the PostgreSQL that POSTGRES_URL names, too, which `psql` then counts.
+//! `--between COMMAND` runs a command behind every fourth kill, such as one that kills the broker.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use std::{env, fs, thread};
 use clap::Parser;
 use headwater::prelude::*;
 use headwater_connectors::{
-    Collect, Generator, JsonLines, JsonLinesSink, KafkaSink, KafkaSource, SourceExt, TextFile,
+    Collect, Generator, JsonLines, JsonLinesSink, KafkaSink, KafkaSource, PostgresSink, SourceExt, TextFile,
 };
 
 /// Kills a job again and again, and counts its output.
@@ -25,6 +26,9 @@ struct Options {
     /// Brokers, `host:port` with commas between; without them, files.
     #[arg(long, value_name = "HOSTS", env = "KAFKA_BROKERS")]
     brokers: Option<String>,
+    /// Also writes a table of the PostgreSQL that the variable POSTGRES_URL names.
+    #[arg(long)]
+    table: bool,
     /// How often the job is killed.
     #[arg(long, value_name = "N", default_value_t = 10)]
     kills: u64,
@@ -117,8 +121,13 @@ fn job(options: &Options, home: &Path) -> Result<()> {
                 .exactly_once(&output);
             totals.sink("totals", topic)
         }
-        None => totals.sink("totals", JsonLinesSink::folder(home.join(output))),
+        None => totals.sink("totals", JsonLinesSink::folder(home.join(&output))),
     };
+    if options.table {
+        // Rows are added, so that a doubled one would be seen.
+        let table = PostgresSink::from_env("POSTGRES_URL", &output).create_table().exactly_once(&output);
+        totals.sink("table", table);
+    }
     let config = EngineConfig::default().parallelism(2).state_dir(state).epoch_interval(ms(50));
     flow.build()?.run(config).map(drop)
 }
@@ -166,6 +175,32 @@ fn totals(options: &Options, home: &Path) -> Result<Vec<String>> {
     }
     flow.build()?.run(EngineConfig::default())?;
     Ok(rows.take())
+}
+
+/// What `psql` sees in the table.
+fn table_totals(home: &Path) -> Result<Vec<String>> {
+    let url = env::var("POSTGRES_URL").map_err(|_| Error::failed("--table needs POSTGRES_URL"))?;
+    let row =
+        r#"format('{"second":%s,"customer":"%s","count":%s,"cents":%s}', second, customer, count, cents)"#;
+    let select = format!("SELECT {row} FROM \"{}\"", places(home).output);
+    let told = Command::new("psql")
+        .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", &select, &url])
+        .output()?;
+    if !told.status.success() {
+        return Err(Error::failed(format!("psql: {}", String::from_utf8_lossy(&told.stderr).trim())));
+    }
+    Ok(String::from_utf8_lossy(&told.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Compares what is in a place with what must be there; true if that is the same.
+fn compare(place: &str, mut found: Vec<String>, expected: &[String]) -> bool {
+    found.sort();
+    let doubled = found.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    found.dedup();
+    let missing = expected.iter().filter(|line| found.binary_search(line).is_err()).count();
+    let wrong = found.iter().filter(|line| expected.binary_search(line).is_err()).count();
+    println!("{place}: {missing} missing, {doubled} doubled, {wrong} wrong");
+    missing + doubled + wrong == 0
 }
 
 /// What there must be: `{"second":..,"customer":..,"count":..,"cents":..}`, each once.
@@ -228,20 +263,18 @@ fn run(options: &Options) -> Result<bool> {
     fs::create_dir_all(&home)?;
     fill(options, &home)?;
     let (kills, commands) = kill_again_and_again(options, &home)?;
-    let (mut found, expected) = (totals(options, &home)?, expected(options));
-    found.sort();
-    let doubled = found.windows(2).filter(|pair| pair[0] == pair[1]).count();
-    found.dedup();
-    let missing = expected.iter().filter(|line| found.binary_search(line).is_err()).count();
-    let wrong = found.iter().filter(|line| expected.binary_search(line).is_err()).count();
+    let expected = expected(options);
+    println!("{} payments, {} totals expected", options.payments, expected.len());
     let place = if options.brokers.is_some() { "topic" } else { "folder" };
-    println!("{} payments, {} totals expected in the {place}", options.payments, expected.len());
-    println!("{missing} missing, {doubled} doubled, {wrong} wrong");
+    let mut is_right = compare(place, totals(options, &home)?, &expected);
+    if options.table {
+        is_right &= compare("table", table_totals(&home)?, &expected);
+    }
     eprintln!("killed {kills} times, {commands} commands in between");
     if options.home.is_none() {
         fs::remove_dir_all(&home)?;
     }
-    Ok(missing + doubled + wrong == 0)
+    Ok(is_right)
 }
 
 fn main() -> ExitCode {

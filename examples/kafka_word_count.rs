@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use examples::{bundled, complaints, rows_to};
+use examples::{bundled, complaints, count_words, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Rejected;
@@ -44,18 +44,6 @@ struct Command {
     action: Option<cli::Action>,
 }
 
-#[derive(Record)]
-struct WordCount {
-    word: String,
-    count: u64,
-}
-
-/// Rows as soon as counts change, or once at the end: the output mode says which.
-fn count(words: &Stream<String>, mode: OutputMode) -> Stream<WordCount> {
-    let counts = words.key_by_value().count().output_mode(mode);
-    counts.map(|row| WordCount { word: row.key.to_owned(), count: row.value })
-}
-
 /// Sends every line of a file to a topic.
 fn send(file: PathBuf, brokers: &str, topic: &str) -> Result<()> {
     let flow = StreamBuilder::new("send");
@@ -86,9 +74,9 @@ fn main() -> ExitCode {
         rejected.sink("rejected", complaints());
         let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let table = Console::table().descending("count").ascending("word");
-        count(&words, mode).sink("console", table.rows(command.rows));
+        count_words(&words, mode).sink("console", table.rows(command.rows));
         if let Some(output) = &command.output {
-            count(&words, mode).sink("file", rows_to(output, &command.options).header(false));
+            count_words(&words, mode).sink("file", rows_to(output, &command.options).header(false));
         }
         cli::act(command.action, flow.build()?, &command.options)?;
         Ok(())

@@ -18,6 +18,21 @@ use self::sensors::Reading;
 
 pub mod sensors;
 
+/// How often a word occurs.
+#[derive(Record, Debug)]
+pub struct WordCount {
+    /// The word.
+    pub word: String,
+    /// How often it occurred so far.
+    pub count: u64,
+}
+
+/// How often each word occurs: rows as soon as counts change, or once at the end; the output mode says which.
+pub fn count_words(words: &Stream<String>, mode: OutputMode) -> Stream<WordCount> {
+    let counts = words.key_by_value().count().output_mode(mode);
+    counts.map(|row| WordCount { word: row.key.to_owned(), count: row.value })
+}
+
 /// A file of the bundled data, wherever the example was started.
 #[must_use]
 pub fn bundled(name: &str) -> PathBuf {

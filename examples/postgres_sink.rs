@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use examples::{bundled, complaints};
+use examples::{bundled, complaints, count_words};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater_connectors::{Console, PostgresSink, SqliteSink, TextFile};
@@ -31,17 +31,6 @@ struct Command {
     action: Option<cli::Action>,
 }
 
-#[derive(Record)]
-struct WordCount {
-    word: String,
-    count: u64,
-}
-
-/// Counts with the names of the columns.
-fn named(counts: &Stream<KeyedResult<String, u64>>) -> Stream<WordCount> {
-    counts.map(|row| WordCount { word: row.key.to_owned(), count: row.value })
-}
-
 fn main() -> ExitCode {
     cli::main(|| {
         let Command { input, output, options, action } = Command::parse();
@@ -50,15 +39,13 @@ fn main() -> ExitCode {
         let (lines, rejected) = flow.source_or_rejected("lines", book);
         rejected.sink("rejected", complaints());
 
-        let words = lines
-            .flat_map(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
-            .key_by_value();
+        let words = lines.flat_map(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>());
         let table = Console::table().descending("count").ascending("word");
-        named(&words.count().output_mode(OutputMode::Append)).sink("console", table.rows(10));
+        count_words(&words, OutputMode::Append).sink("console", table.rows(10));
 
         // A row replaces the one with its word. Without a state directory each run begins anew, and tokens of
         // an earlier run would be in its way.
-        let changes = named(&words.count().output_mode(OutputMode::Update));
+        let changes = count_words(&words, OutputMode::Update);
         let is_durable = options.state.is_some();
         if std::env::var_os("POSTGRES_URL").is_some() {
             let sink = PostgresSink::from_env("POSTGRES_URL", "word_counts").upsert(&["word"]).create_table();

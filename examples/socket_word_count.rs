@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
-use examples::{complaints, rows_to};
+use examples::{complaints, count_words, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater::source::Rejected;
@@ -50,12 +50,6 @@ how much wood would a woodchuck chuck
 as much wood as a woodchuck could chuck
 if a woodchuck could chuck wood
 ";
-
-#[derive(Record)]
-struct WordCount {
-    word: String,
-    count: u64,
-}
 
 /// Opens a socket on this computer, and types into it as soon as somebody connects.
 fn type_into_socket(text: Vec<u8>) -> Result<String> {
@@ -104,12 +98,6 @@ fn lines(flow: &StreamBuilder, command: &Command) -> Result<(Stream<String>, Str
     Ok((lines, rejected, mode))
 }
 
-/// Rows as soon as counts change, or once at the end: the output mode says which.
-fn count(words: &Stream<String>, mode: OutputMode) -> Stream<WordCount> {
-    let counts = words.key_by_value().count().output_mode(mode);
-    counts.map(|row| WordCount { word: row.key.to_owned(), count: row.value })
-}
-
 fn main() -> ExitCode {
     cli::main(|| {
         let command = Command::parse();
@@ -118,9 +106,9 @@ fn main() -> ExitCode {
         let Command { output, options, action, .. } = command;
         rejected.sink("rejected", complaints());
         let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-        count(&words, mode).sink("console", Console::table().descending("count").ascending("word"));
+        count_words(&words, mode).sink("console", Console::table().descending("count").ascending("word"));
         if let Some(output) = output {
-            count(&words, OutputMode::Append).sink("file", rows_to(&output, &options).header(false));
+            count_words(&words, OutputMode::Append).sink("file", rows_to(&output, &options).header(false));
         }
         cli::act(action, flow.build()?, &options)?;
         Ok(())

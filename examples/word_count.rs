@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use examples::{bundled, complaints, rows_to};
+use examples::{bundled, complaints, count_words, rows_to};
 use headwater::cli;
 use headwater::prelude::*;
 use headwater_connectors::{Console, TextFile};
@@ -33,21 +33,6 @@ struct Command {
     action: Option<cli::Action>,
 }
 
-#[derive(Record)]
-struct WordCount {
-    word: String,
-    count: u64,
-}
-
-/// How often each word occurs: one row per word, once the text has ended.
-fn count(words: &Stream<String>) -> Stream<WordCount> {
-    words
-        .key_by_value()
-        .count()
-        .output_mode(OutputMode::Append)
-        .map(|row| WordCount { word: row.key.to_owned(), count: row.value })
-}
-
 fn main() -> ExitCode {
     cli::main(|| {
         let Command { input, output, rows, options, action } = Command::parse();
@@ -60,11 +45,11 @@ fn main() -> ExitCode {
             .flat_map(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
             .name("words in small letters");
         let table = Console::table().descending("count").ascending("word");
-        count(&words).sink("console", table.rows(rows));
+        count_words(&words, OutputMode::Append).sink("console", table.rows(rows));
 
         if let Some(output) = output {
             let words = lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-            count(&words).sink("file", rows_to(&output, &options).header(false));
+            count_words(&words, OutputMode::Append).sink("file", rows_to(&output, &options).header(false));
         }
         cli::act(action, flow.build()?, &options)?;
         Ok(())

@@ -1,57 +1,16 @@
 //! Sources without a world outside: generators, rates, throttled sources and memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod polling;
 
 use headwater::batch::{BatchBuilder, BatchLimits};
 use headwater::prelude::*;
 use headwater::sink::{Sink, Subtask};
-use headwater::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
+use headwater::source::{Boundedness, Poll, Source, SourceReader};
 use headwater::testing::commit_epoch;
-use headwater::time::Clock;
 use headwater_connectors::{Collect, Generator, MemorySource, Rate, SourceExt};
 
-/// A clock that goes when it is told to.
-#[derive(Debug, Default)]
-struct ManualClock(AtomicU64);
-
-impl ManualClock {
-    fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
-    }
-}
-
-impl Clock for ManualClock {
-    fn monotonic_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall_ms(&self) -> i64 {
-        1_000_000 + self.0.load(Ordering::Relaxed) as i64
-    }
-}
-
-/// What one poll gave.
-struct Polled<T> {
-    records: Vec<T>,
-    poll: Poll,
-}
-
-/// Polls once, with room for so many records.
-fn poll_source<T: Record, P: Record>(
-    reader: &mut dyn SourceReader<T, P>,
-    clock: &dyn Clock,
-    room: usize,
-) -> headwater::Result<Polled<T>> {
-    let limits = BatchLimits { rows_max: room, ..BatchLimits::default() };
-    let mut records = BatchBuilder::new(limits);
-    let mut rejected = BatchBuilder::<Rejected>::new(limits);
-    let mut watermark = None;
-    let poll = reader.poll(&mut SourceOutput::new(&mut records, &mut rejected, &mut watermark, clock))?;
-    assert!(rejected.is_empty());
-    let records = records.finish().map_or(Vec::new(), |batch| batch.iter().map(T::from_view).collect());
-    Ok(Polled { records, poll })
-}
+use self::polling::{ManualClock, poll_source};
 
 /// Polls `reader` until it has nothing more for now.
 fn drain<T: Record, P: Record>(
@@ -62,7 +21,7 @@ fn drain<T: Record, P: Record>(
     let mut records = Vec::new();
     loop {
         let polled = poll_source(reader, clock, room).unwrap();
-        assert!(polled.records.len() <= room);
+        assert!(polled.records.len() <= room && polled.rejected.is_empty());
         records.extend(polled.records);
         if polled.poll != Poll::More {
             return (records, polled.poll);

@@ -1,55 +1,13 @@
 //! Readings of the host that runs the tests.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod polling;
 
-use headwater::batch::{BatchBuilder, BatchLimits};
 use headwater::prelude::*;
-use headwater::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
-use headwater::time::Clock;
+use headwater::source::{Boundedness, Poll, Source};
 use headwater_connectors::HostMetrics;
 
-/// A clock that goes when it is told to.
-#[derive(Debug, Default)]
-struct ManualClock(AtomicU64);
-
-impl ManualClock {
-    fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
-    }
-}
-
-impl Clock for ManualClock {
-    fn monotonic_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall_ms(&self) -> i64 {
-        1_000_000 + self.0.load(Ordering::Relaxed) as i64
-    }
-}
-
-/// What one poll gave.
-struct Polled<T> {
-    records: Vec<T>,
-    poll: Poll,
-}
-
-/// Polls once, with room for so many records.
-fn poll_source<T: Record, P: Record>(
-    reader: &mut dyn SourceReader<T, P>,
-    clock: &dyn Clock,
-    room: usize,
-) -> headwater::Result<Polled<T>> {
-    let limits = BatchLimits { rows_max: room, ..BatchLimits::default() };
-    let mut records = BatchBuilder::new(limits);
-    let mut rejected = BatchBuilder::<Rejected>::new(limits);
-    let mut watermark = None;
-    let poll = reader.poll(&mut SourceOutput::new(&mut records, &mut rejected, &mut watermark, clock))?;
-    assert!(rejected.is_empty());
-    let records = records.finish().map_or(Vec::new(), |batch| batch.iter().map(T::from_view).collect());
-    Ok(Polled { records, poll })
-}
+use self::polling::{ManualClock, poll_source};
 
 #[test]
 fn a_sample_is_taken_when_it_is_due() {

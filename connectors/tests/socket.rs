@@ -1,14 +1,17 @@
 //! Lines from real connections on this host.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
+mod polling;
+
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use headwater::batch::{BatchBuilder, BatchLimits, Record};
-use headwater::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
+use headwater::source::{Boundedness, Poll, Rejected, Source, SourceReader};
 use headwater::time::Clock;
 use headwater_connectors::SocketLines;
+
+use self::polling::poll_source;
 
 /// More polls than any of these tests needs; each gives the other side a turn.
 const POLLS_MAX: u64 = 5_000_000;
@@ -25,30 +28,6 @@ impl Clock for HurryingClock {
     fn wall_ms(&self) -> i64 {
         0
     }
-}
-
-/// What one poll gave.
-struct Polled<T> {
-    records: Vec<T>,
-    rejected: Vec<Rejected>,
-    poll: Poll,
-}
-
-/// Polls once, with room for so many records.
-fn poll_source<T: Record, P: Record>(
-    reader: &mut dyn SourceReader<T, P>,
-    clock: &dyn Clock,
-    room: usize,
-) -> headwater::Result<Polled<T>> {
-    let limits = BatchLimits { rows_max: room, ..BatchLimits::default() };
-    let mut records = BatchBuilder::new(limits);
-    let mut rejected = BatchBuilder::<Rejected>::new(limits);
-    let mut watermark = None;
-    let poll = reader.poll(&mut SourceOutput::new(&mut records, &mut rejected, &mut watermark, clock))?;
-    let rejected = rejected.finish();
-    let rejected = rejected.map_or(Vec::new(), |batch| batch.iter().map(Rejected::from_view).collect());
-    let records = records.finish().map_or(Vec::new(), |batch| batch.iter().map(T::from_view).collect());
-    Ok(Polled { records, rejected, poll })
 }
 
 struct Client {

@@ -44,7 +44,47 @@ pub(crate) struct Entry {
     /// Name of the node.
     pub(crate) owner: String,
     pub(crate) subtask: u32,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Payload,
+}
+
+/// The bytes of an entry. Staged output is many: it stands behind the others as it is, and is not copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payload {
+    head: Vec<u8>,
+    staged: Arc<Vec<u8>>,
+}
+
+impl Payload {
+    /// Staged output, behind the newest epoch up to which its sink has delivered.
+    pub(crate) fn staged(delivered: u64, staged: Arc<Vec<u8>>) -> Self {
+        Payload { head: delivered.to_le_bytes().to_vec(), staged }
+    }
+
+    /// The bytes, one part behind the other.
+    pub(crate) fn parts(&self) -> [&[u8]; 2] {
+        [&self.head, &self.staged]
+    }
+
+    /// A copy of the bytes.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+
+    /// The bytes of what is no staged output.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.head
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Payload { head: bytes, staged: Arc::default() }
+    }
+}
+
+/// The newest epoch up to which a sink has delivered, from an entry of staged output.
+pub(crate) fn delivered(payload: &[u8]) -> u64 {
+    payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Collects the entries of one instance while a barrier passes through it.
@@ -89,9 +129,10 @@ impl Journal {
     }
 
     /// Adds an entry.
-    pub(crate) fn push(&mut self, kind: EntryKind, owner: &str, payload: Vec<u8>) {
+    pub(crate) fn push(&mut self, kind: EntryKind, owner: &str, payload: impl Into<Payload>) {
         if self.on {
-            self.entries.push(Entry { kind, owner: owner.to_owned(), subtask: self.subtask, payload });
+            let (owner, payload) = (owner.to_owned(), payload.into());
+            self.entries.push(Entry { kind, owner, subtask: self.subtask, payload });
         }
     }
 

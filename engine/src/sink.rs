@@ -80,9 +80,9 @@ pub struct Cut {
 }
 
 /// What a sink needs to make the rows of one epoch visible, in bytes of its own choice. It is committed
-/// with the epoch: after a crash it is there again.
+/// with the epoch: after a crash it is there again. A clone shares the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Staged(Vec<u8>);
+pub struct Staged(Arc<Vec<u8>>);
 
 impl Staged {
     /// Nothing is to be done for this epoch.
@@ -94,13 +94,35 @@ impl Staged {
     /// Bytes: the rows themselves, or where they have been put.
     #[must_use]
     pub fn bytes(bytes: Vec<u8>) -> Self {
-        Staged(bytes)
+        Staged(Arc::new(bytes))
     }
 
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes to be used again, unless a clone has them, too.
+    ///
+    /// # Errors
+    /// What it was, because a clone has the bytes.
+    ///
+    /// ```
+    /// use headwater::sink::Staged;
+    ///
+    /// let staged = Staged::bytes(vec![1, 2, 3]);
+    /// let clone = staged.clone();
+    /// assert!(staged.into_bytes().is_err());
+    /// assert_eq!(clone.into_bytes(), Ok(vec![1, 2, 3]));
+    /// ```
+    pub fn into_bytes(self) -> Result<Vec<u8>, Self> {
+        Arc::try_unwrap(self.0).map_err(Staged)
+    }
+
+    /// The bytes, shared.
+    pub(crate) fn share(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.0)
     }
 
     /// True when nothing is to be done.

@@ -1,5 +1,7 @@
 //! Where records come from: `Source` describes, `SourceReader` reads one partition.
 
+use std::time::Duration;
+
 use crate::batch::{BatchBuilder, Record};
 use crate::error::Result;
 use crate::time::{Clock, Timestamp};
@@ -87,6 +89,13 @@ pub trait Source: Send + Sync + 'static {
     /// The source cannot be reached, or does not exist.
     fn partitions(&self) -> Result<Vec<String>>;
 
+    /// How often a running job asks for the [partitions](Self::partitions) again, to read those that have been
+    /// added; `None` for a source whose partitions stay what they are. They are asked for on a thread of their
+    /// own. One that is not named any more is read on.
+    fn discovery_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// Opens one partition, at the start or at a position that an earlier reader reported.
     ///
     /// # Errors
@@ -96,6 +105,15 @@ pub trait Source: Send + Sync + 'static {
         partition: &str,
         position: Option<Self::Position>,
     ) -> Result<Box<dyn SourceReader<Self::Record, Self::Position>>>;
+
+    /// Opens a partition that was not there when the job began: from its very start, wherever the job began in
+    /// the others, for whatever is in it came later.
+    ///
+    /// # Errors
+    /// The partition cannot be read.
+    fn open_added(&self, partition: &str) -> Result<Box<dyn SourceReader<Self::Record, Self::Position>>> {
+        self.open(partition, None)
+    }
 }
 
 /// Reads one partition of a [`Source`].

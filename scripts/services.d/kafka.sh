@@ -94,14 +94,17 @@ END
 
 # Ports before all else: who names one that is taken must not have changed anything.
 kafka_configure() {
-    local folder=$data/kafka port tls_port controller_port
+    local folder=$data/kafka port tls_port controller_port behind_port proxy_port
     port=$(port_in "$folder/port")
     tls_port=$(port_in "$folder/port-tls")
     controller_port=$(port_in "$folder/port-controller")
+    # Clients of the port behind a proxy are told the port of the proxy, which nobody listens on unless a test does.
+    behind_port=$(port_in "$folder/port-behind")
+    proxy_port=$(cat "$folder/port-proxy" 2>/dev/null || port_in "$folder/port-proxy")
     secret_in "$folder/password" >/dev/null
     kafka_certificates
     sed -e "s#@FOLDER@#$folder#g; s#@PORT@#$port#g; s#@TLS_PORT@#$tls_port#g" \
-        -e "s#@CONTROLLER_PORT@#$controller_port#g" \
+        -e "s#@CONTROLLER_PORT@#$controller_port#g; s#@BEHIND_PORT@#$behind_port#g; s#@PROXY_PORT@#$proxy_port#g" \
         -e "s#@USER@#$kafka_user#g; s#@PASSWORD@#$(cat "$folder/password")#g" \
         "$kafka_parts/server.properties" >"$folder/server.properties"
     kafka_client_properties >"$folder/client.properties"
@@ -136,6 +139,8 @@ kafka_start() {
 kafka_env() {
     local folder=$data/kafka
     export_line KAFKA_BROKERS "127.0.0.1:$(cat "$folder/port")"
+    export_line KAFKA_BEHIND_PROXY "127.0.0.1:$(cat "$folder/port-behind")"
+    export_line KAFKA_PROXY "127.0.0.1:$(cat "$folder/port-proxy")"
     export_line KAFKA_TLS_BROKERS "127.0.0.1:$(cat "$folder/port-tls")"
     export_line KAFKA_CA "$folder/tls/ca.pem"
     export_line KAFKA_USER "$kafka_user"

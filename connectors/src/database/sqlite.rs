@@ -9,7 +9,7 @@ use headwater::{Error, Result};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, TransactionBehavior, params};
 
-use super::cells::{Cell, Rules, fields};
+use super::cells::{Cell, Rules};
 use super::options::{Options, sink_options};
 use super::staged::Piece;
 use super::statement::{
@@ -82,11 +82,8 @@ impl<T: Record> Sink<T> for SqliteSink {
     }
 
     fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
-        let fields = fields::<T>();
-        self.options.check(&fields)?;
-        let sink = self.options.exactly_once.clone();
-        let table = SqliteTable::open(&self.path, self.options.clone(), &fields)?;
-        Ok(Box::new(Writer::<T, _>::open(table, sink, subtask)?))
+        let table = |options, fields: Vec<_>| SqliteTable::open(&self.path, options, &fields);
+        Ok(Box::new(Writer::<T, _>::open(&self.options, subtask, table)?))
     }
 }
 

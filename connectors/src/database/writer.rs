@@ -2,12 +2,13 @@
 
 use std::marker::PhantomData;
 
-use headwater::batch::{Batch, Record};
+use headwater::batch::{Batch, Record, Schema};
 use headwater::sink::{Cut, Delivery, SinkWriter, Staged, Subtask};
 use headwater::time::Epoch;
 use headwater::{Error, Result, failpoint};
 
-use super::cells::{Cells, Rules, base_of, encode_row};
+use super::cells::{Cells, Rules, base_of, encode_row, fields};
+use super::options::Options;
 use super::staged::Piece;
 use super::token::{Tokens, Turn, begins_anew, goes_on};
 
@@ -40,9 +41,17 @@ pub(crate) struct Writer<T, D> {
 
 impl<T: Record, D: Database> Writer<T, D> {
     /// # Errors
-    /// The database does not give the tokens.
-    pub(crate) fn open(mut database: D, sink: Option<String>, subtask: Subtask) -> Result<Self> {
-        let tokens = match sink {
+    /// The options make no sense for the record, its table cannot be opened, or the database does not give the
+    /// tokens.
+    pub(crate) fn open(
+        options: &Options,
+        subtask: Subtask,
+        open: impl FnOnce(Options, Vec<(String, Schema)>) -> Result<D>,
+    ) -> Result<Self> {
+        let fields = fields::<T>();
+        options.check(&fields)?;
+        let mut database = open(options.clone(), fields)?;
+        let tokens = match options.exactly_once.clone() {
             Some(sink) => {
                 let tokens = database.take_tokens(&sink, subtask)?;
                 Some((sink, tokens))

@@ -17,7 +17,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use bumpalo::Bump;
-use headwater::batch::{DecodeError, Record};
+use headwater::batch::Record;
 use headwater::source::{Boundedness, Source, SourceReader};
 use headwater::{Error, Result};
 
@@ -25,16 +25,7 @@ pub use self::client::FramedClient;
 use self::clients::Clients;
 pub use self::clients::{ClientPosition, FramedPosition};
 use self::reader::Reader;
-use crate::format::{CsvColumns, JsonKeys, decode_csv_row, decode_json_line};
-
-/// What a format keeps from record to record.
-#[derive(Debug, Default)]
-struct Keys {
-    json: JsonKeys,
-    csv: Option<CsvColumns>,
-}
-
-type Decode<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record>::View<'a>, DecodeError>;
+use crate::format::PayloadFormat;
 
 /// Listens for clients that number their records, and acknowledges a record when its epoch is committed, so
 /// that it is counted exactly once although a socket cannot be read again: what was not acknowledged is sent
@@ -128,8 +119,7 @@ type Decode<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record
 pub struct FramedSocket<T: Record> {
     address: String,
     listener: Option<Arc<TcpListener>>,
-    decode: Decode<T>,
-    delimiter: Option<u8>,
+    format: PayloadFormat<T>,
     limits: Limits,
     until_ended: Option<usize>,
 }
@@ -145,7 +135,7 @@ impl FramedSocket<String> {
     /// Listens on `host:port`; each record is a text.
     #[must_use]
     pub fn lines(address: impl Into<String>) -> Self {
-        FramedSocket::new(address.into(), |text, _, _| Ok(text))
+        FramedSocket::new(address.into(), PayloadFormat::text())
     }
 }
 
@@ -153,25 +143,19 @@ impl<T: Record> FramedSocket<T> {
     /// Listens on `host:port`; each record is a JSON object, as a line of `JsonLines` is.
     #[must_use]
     pub fn json(address: impl Into<String>) -> Self {
-        FramedSocket::new(address.into(), |text, keys, arena| {
-            decode_json_line::<T>(text, arena, &mut keys.json)
-        })
+        FramedSocket::new(address.into(), PayloadFormat::json())
     }
 
     /// Listens on `host:port`; each record is a row of comma-separated cells, one for each field in the
     /// declared order.
     #[must_use]
     pub fn csv(address: impl Into<String>) -> Self {
-        let decode: Decode<T> = |text, keys, arena| match &mut keys.csv {
-            Some(columns) => decode_csv_row::<T>(text, columns, arena),
-            None => Err(DecodeError::new("the columns are not known".to_owned())),
-        };
-        FramedSocket { delimiter: Some(b','), ..FramedSocket::new(address.into(), decode) }
+        FramedSocket::new(address.into(), PayloadFormat::csv())
     }
 
-    fn new(address: String, decode: Decode<T>) -> Self {
+    fn new(address: String, format: PayloadFormat<T>) -> Self {
         let limits = Limits { frame_bytes_max: 1 << 20, connections_max: 256, clients_max: 1_000 };
-        FramedSocket { address, listener: None, decode, delimiter: None, limits, until_ended: None }
+        FramedSocket { address, listener: None, format, limits, until_ended: None }
     }
 
     /// Serves a socket that listens already, in place of the address: clients can connect before the run
@@ -236,7 +220,12 @@ impl<T: Record> FramedSocket<T> {
 
 impl<T: Record> Clone for FramedSocket<T> {
     fn clone(&self) -> Self {
-        FramedSocket { address: self.address.clone(), listener: self.listener.clone(), ..*self }
+        FramedSocket {
+            address: self.address.clone(),
+            listener: self.listener.clone(),
+            format: self.format.clone(),
+            ..*self
+        }
     }
 }
 
@@ -279,7 +268,7 @@ impl<T: Record> Source for FramedSocket<T> {
         _: &str,
         position: Option<FramedPosition>,
     ) -> Result<Box<dyn SourceReader<T, FramedPosition>>> {
-        let csv = self.delimiter.map(CsvColumns::declared::<T>).transpose()?;
+        let decoder = self.format.decoder()?;
         let listener = self.bind()?;
         Ok(Box::new(Reader::<T> {
             listener,
@@ -287,8 +276,7 @@ impl<T: Record> Source for FramedSocket<T> {
             turn: 0,
             clients: Clients::new(position, self.limits.clients_max),
             limits: self.limits,
-            decode: self.decode,
-            keys: Keys { csv, ..Keys::default() },
+            decoder,
             arena: Bump::new(),
             until_ended: self.until_ended,
             ended_ms: None,

@@ -7,10 +7,11 @@ use headwater::Result;
 use headwater::batch::Record;
 use headwater::source::{Poll, Rejected, SourceOutput, SourceReader};
 
+use super::Limits;
 use super::clients::{Clients, FramedPosition, Verdict};
 use super::connection::{Connection, Fed, Stage};
 use super::protocol::{Frame, Hello};
-use super::{Decode, Keys, Limits};
+use crate::format::PayloadDecoder;
 
 /// Most reads from one connection before it is the next one's turn.
 const READS_PER_TURN_MAX: usize = 4;
@@ -26,8 +27,7 @@ pub(super) struct Reader<T: Record> {
     pub(super) turn: usize,
     pub(super) clients: Clients,
     pub(super) limits: Limits,
-    pub(super) decode: Decode<T>,
-    pub(super) keys: Keys,
+    pub(super) decoder: Box<dyn PayloadDecoder<T>>,
     pub(super) arena: Bump,
     pub(super) until_ended: Option<usize>,
     /// Since when everything is committed.
@@ -183,13 +183,13 @@ impl<T: Record> Reader<T> {
                         return Ok(Err(reason));
                     }
                     if let Some(record) = frame.record {
-                        match understand::<T>(record, self.decode, &mut self.keys, &self.arena) {
+                        match self.decoder.decode(record, &self.arena)? {
                             Ok(view) => out.push(view)?,
-                            Err(reason) => out.reject(&Rejected {
+                            Err(error) => out.reject(&Rejected {
                                 origin: format!("client {id}"),
                                 line: frame.sequence,
                                 offset: 0,
-                                reason,
+                                reason: error.to_string(),
                                 payload: Rejected::text(record),
                             })?,
                         }
@@ -203,14 +203,4 @@ impl<T: Record> Reader<T> {
         }
         Ok(Ok(()))
     }
-}
-
-fn understand<'a, T: Record>(
-    record: &'a [u8],
-    decode: Decode<T>,
-    keys: &mut Keys,
-    arena: &'a Bump,
-) -> Result<T::View<'a>, String> {
-    let text = simdutf8::compat::from_utf8(record).map_err(|error| format!("not UTF-8: {error}"))?;
-    decode(text, keys, arena).map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater::{Error, Result};
@@ -170,7 +170,7 @@ impl KafkaCluster {
     }
 
     /// A consumer that is told where to read.
-    pub(super) fn consumer(&self, topic: &str, own: &[(&str, &str)]) -> Result<(Client, Arc<Notes>)> {
+    pub(super) fn consumer(&self, topic: &str, own: &[(&str, &str)]) -> Result<ConsumerClient> {
         let mut config = self.config(own)?;
         // NOTE: it is no member of a group, but librdkafka wants the name of one.
         for (name, value) in CONSUMER_DEFAULTS {
@@ -190,20 +190,15 @@ impl KafkaCluster {
         let consumer = config
             .create_with_context(voice)
             .map_err(|error| self.explain("a client cannot be made", &error, &notes))?;
-        Ok((Client(Arc::new(consumer)), notes))
+        Ok(ConsumerClient { consumer: Arc::new(consumer), notes })
     }
 
     /// The partitions of a topic, ascending.
     ///
     /// # Errors
     /// The cluster cannot be reached, or has no such topic.
-    pub(super) fn partitions(
-        &self,
-        consumer: &BaseConsumer<Voice>,
-        topic: &str,
-        notes: &Notes,
-    ) -> Result<Vec<i32>> {
-        let partitions = self.find_partitions(consumer, topic, notes)?;
+    pub(super) fn partitions(&self, consumer: &ConsumerClient, topic: &str) -> Result<Vec<i32>> {
+        let partitions = self.find_partitions(consumer, topic)?;
         partitions.ok_or_else(|| {
             Error::failed(format!(
                 "Kafka at {} has no topic `{topic}`: check the name, or make it: kafka-topics.sh --create --topic \
@@ -214,16 +209,11 @@ impl KafkaCluster {
     }
 
     /// As [`partitions`](Self::partitions); `None` when there is no such topic.
-    pub(super) fn find_partitions(
-        &self,
-        consumer: &BaseConsumer<Voice>,
-        topic: &str,
-        notes: &Notes,
-    ) -> Result<Option<Vec<i32>>> {
+    pub(super) fn find_partitions(&self, consumer: &ConsumerClient, topic: &str) -> Result<Option<Vec<i32>>> {
         let failed = |error: KafkaError| {
             // What the client has to say about it comes with the next call.
             consumer.poll(Duration::from_millis(1));
-            self.explain(&format!("its topic `{topic}` cannot be looked up"), &error, notes)
+            self.explain(&format!("its topic `{topic}` cannot be looked up"), &error, &consumer.notes)
         };
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER).map_err(failed)?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
@@ -251,23 +241,26 @@ impl KafkaCluster {
     }
 }
 
-/// A consumer that is gone at once when it is not needed any more.
-pub(super) struct Client(pub(super) Arc<BaseConsumer<Voice>>);
+/// A consumer that can say why it failed, and is gone at once when it is not needed any more.
+pub(super) struct ConsumerClient {
+    consumer: Arc<BaseConsumer<Voice>>,
+    pub(super) notes: Arc<Notes>,
+}
 
-impl Deref for Client {
+impl Deref for ConsumerClient {
     type Target = Arc<BaseConsumer<Voice>>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.consumer
     }
 }
 
-impl Drop for Client {
+impl Drop for ConsumerClient {
     fn drop(&mut self) {
         // NOTE: left to itself it closes in steps of 100 ms.
-        if Arc::strong_count(&self.0) == 1 && self.0.close_queue().is_ok() {
-            while !self.0.closed() {
-                self.0.poll(Duration::from_millis(1));
+        if Arc::strong_count(&self.consumer) == 1 && self.consumer.close_queue().is_ok() {
+            while !self.consumer.closed() {
+                self.consumer.poll(Duration::from_millis(1));
             }
         }
     }
@@ -277,18 +270,32 @@ impl Drop for Client {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     last: Mutex<Option<String>>,
-    /// A message that could not be delivered.
-    pub(super) undelivered: Mutex<Option<String>>,
+    undelivered: Mutex<Option<String>>,
 }
 
 impl Notes {
     fn last(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        guard(&self.last).clone()
     }
 
     fn note(&self, said: String) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+        *guard(&self.last) = Some(said);
     }
+
+    /// Notes a message that was not taken, the first until it is asked for.
+    pub(super) fn note_undelivered(&self, said: String) {
+        guard(&self.undelivered).get_or_insert(said);
+    }
+
+    /// The first message that was not taken since the last call.
+    pub(super) fn take_undelivered(&self) -> Option<String> {
+        guard(&self.undelivered).take()
+    }
+}
+
+/// What a mutex guards. A panic elsewhere leaves nothing half done here.
+pub(super) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The side of a client that is called back.

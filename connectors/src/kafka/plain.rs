@@ -7,13 +7,13 @@ use headwater::sink::{Cut, SinkWriter, Staged};
 use headwater::{Error, Result};
 
 use super::cluster::KafkaCluster;
+use super::producer::ProducerClient;
 use super::sink::Encoding;
-use super::staged::{Row, Staging};
-use super::transactions::Client;
+use super::staged::Row;
 
 /// Writes rows that are seen at once.
 pub(super) struct Plain<T: Record> {
-    client: Client,
+    client: ProducerClient,
     cluster: KafkaCluster,
     topic: String,
     encoding: Encoding<T>,
@@ -31,12 +31,13 @@ impl<T: Record> Plain<T> {
         patience: Duration,
     ) -> Result<Self> {
         let patience_ms = patience.as_millis().to_string();
-        let client = Client::new(&cluster, &[("linger.ms", "5"), ("message.timeout.ms", &patience_ms)])?;
+        let client =
+            ProducerClient::new(&cluster, &[("linger.ms", "5"), ("message.timeout.ms", &patience_ms)])?;
         Ok(Plain { client, cluster, topic, encoding, key: Vec::new(), value: Vec::new() })
     }
 
     fn check(&self) -> Result<()> {
-        match self.client.take_undelivered() {
+        match self.client.notes.take_undelivered() {
             Some(said) => Err(Error::failed(format!("Kafka at {}: {said}", self.cluster.brokers()))),
             None => Ok(()),
         }
@@ -68,12 +69,4 @@ impl<T: Record> SinkWriter<T> for Plain<T> {
         self.check()?;
         Ok(Staged::nothing())
     }
-}
-
-/// Adds the rows of a batch to those of its epoch.
-pub(super) fn stage<T: Record>(batch: &Batch<T>, encoding: &Encoding<T>, staging: &mut Staging) {
-    batch.for_each(|_, view| {
-        let timestamp = encoding.timestamp(view);
-        staging.push(|key| encoding.key(view, key), |value| encoding.value(view, value), timestamp);
-    });
 }

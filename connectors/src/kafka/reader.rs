@@ -1,7 +1,7 @@
 //! `Reader`: one partition of the consumer that all partitions of a source share.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bumpalo::Bump;
@@ -14,9 +14,9 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{ANSWER, Client, KafkaCluster, Notes, Voice};
+use super::cluster::{ANSWER, ConsumerClient, KafkaCluster, Voice, guard};
 use super::message::KafkaMessage;
-use super::source::{Decode, KafkaPosition, Keys};
+use super::source::{Decoder, KafkaPosition};
 
 /// Messages between two looks at what else the client has to say.
 const MESSAGES_PER_LOOK: usize = 4096;
@@ -28,8 +28,7 @@ const LEADERLESS_MS: u64 = 30_000;
 pub(super) struct Shared {
     cluster: KafkaCluster,
     topic: String,
-    pub(super) consumer: Client,
-    pub(super) notes: Arc<Notes>,
+    pub(super) consumer: ConsumerClient,
     /// Partitions with a reader.
     reading: Mutex<BTreeSet<i32>>,
     /// A group is told how far the job is.
@@ -37,22 +36,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        cluster: KafkaCluster,
-        topic: String,
-        consumer: Client,
-        notes: Arc<Notes>,
-        mirrors: bool,
-    ) -> Self {
-        Shared { cluster, topic, consumer, notes, reading: Mutex::default(), mirrors }
+    pub(super) fn new(cluster: KafkaCluster, topic: String, consumer: ConsumerClient, mirrors: bool) -> Self {
+        Shared { cluster, topic, consumer, reading: Mutex::default(), mirrors }
     }
 
     pub(super) fn is_reading(&self, partition: i32) -> bool {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner).contains(&partition)
+        guard(&self.reading).contains(&partition)
     }
 
     pub(super) fn explain(&self, what: &str, error: &KafkaError) -> Error {
-        self.cluster.explain(what, error, &self.notes)
+        self.cluster.explain(what, error, &self.consumer.notes)
     }
 
     /// Offsets of the oldest message of a partition, and behind the newest that is committed. A partition may have
@@ -66,7 +59,14 @@ impl Shared {
                 Ok(range) => return Ok(range),
                 Err(error) => error,
             };
-            let is_passing = error.rdkafka_error_code().is_some_and(|code| passing.contains(&code));
+            let code = error.rdkafka_error_code();
+            // The client has not heard of a partition that was just added: asked about its topic, it hears.
+            let is_added = || {
+                let partitions = self.cluster.partitions(&self.consumer, &self.topic);
+                partitions.is_ok_and(|partitions| partitions.contains(&partition))
+            };
+            let is_passing = code.is_some_and(|code| passing.contains(&code))
+                || (code == Some(Code::UnknownPartition) && is_added());
             if !is_passing || clock.monotonic_ms() > LEADERLESS_MS {
                 let what = format!("`{}/{partition}` cannot be read", self.topic);
                 return Err(self.explain(&what, &error));
@@ -131,8 +131,7 @@ pub(super) struct Reader<T: Record> {
     next: i64,
     /// Where it ends.
     end: Option<i64>,
-    decode: Decode<T>,
-    keys: Keys,
+    decoder: Decoder<T>,
     arena: Bump,
     since_look: usize,
     /// The offset that a group was told last.
@@ -147,8 +146,7 @@ impl<T: Record> Reader<T> {
         partition: i32,
         next: i64,
         end: Option<i64>,
-        decode: Decode<T>,
-        keys: Keys,
+        decoder: Decoder<T>,
     ) -> Result<Self> {
         let name = format!("{}/{partition}", shared.topic);
         let failed = |error: KafkaError| shared.explain(&format!("`{name}` cannot be read"), &error);
@@ -157,7 +155,7 @@ impl<T: Record> Reader<T> {
         let queue = shared.consumer.split_partition_queue(&shared.topic, partition);
         let queue = queue.ok_or_else(|| Error::failed(format!("`{name}` has no queue")))?;
         shared.consumer.incremental_assign(&place).map_err(failed)?;
-        shared.reading.lock().unwrap_or_else(PoisonError::into_inner).insert(partition);
+        guard(&shared.reading).insert(partition);
         Ok(Reader {
             shared,
             queue: Some(queue),
@@ -165,8 +163,7 @@ impl<T: Record> Reader<T> {
             partition,
             next,
             end,
-            decode,
-            keys,
+            decoder,
             arena: Bump::new(),
             since_look: 0,
             mirrored: -1,
@@ -190,7 +187,7 @@ impl<T: Record> Drop for Reader<T> {
             // A client that cannot be told is about to go.
             let _ = self.shared.consumer.incremental_unassign(&place);
         }
-        self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.partition);
+        guard(&self.shared.reading).remove(&self.partition);
     }
 }
 
@@ -210,7 +207,7 @@ impl<T: Record> SourceReader<T, KafkaPosition> for Reader<T> {
                     let message = KafkaMessage::new(&message);
                     self.next = message.offset() + 1;
                     self.since_look += 1;
-                    let pushed = push(&self.decode, &message, &mut self.keys, &self.arena, out)?;
+                    let pushed = push(&mut self.decoder, &message, &self.arena, out)?;
                     if let Err(error) = pushed {
                         out.reject(&rejected(&self.name, &message, &error))?;
                     }
@@ -247,29 +244,22 @@ impl<T: Record> SourceReader<T, KafkaPosition> for Reader<T> {
     }
 }
 
-/// Writes a message as a record; the inner error is one of its text.
+/// Writes a message as a record; the inner error is one of its value.
 fn push<T: Record>(
-    decode: &Decode<T>,
+    decoder: &mut Decoder<T>,
     message: &KafkaMessage<'_>,
-    keys: &mut Keys,
     arena: &Bump,
     out: &mut SourceOutput<'_, T>,
 ) -> Result<Result<(), DecodeError>> {
-    match decode {
-        Decode::Text(decode) => {
-            let Some(value) = message.value() else {
-                return Ok(Err(DecodeError::new("it has no value: a tombstone".to_owned())));
-            };
-            let text = match simdutf8::basic::from_utf8(value) {
-                Ok(text) => text,
-                Err(_) => return Ok(Err(DecodeError::new("its value is not UTF-8".to_owned()))),
-            };
-            match decode(text, keys, arena) {
+    match decoder {
+        Decoder::Value(decoder) => match message.value() {
+            Some(value) => match decoder.decode(value, arena)? {
                 Ok(view) => out.push(view).map(Ok),
                 Err(error) => Ok(Err(error)),
-            }
-        }
-        Decode::Message(decode) => match decode(message) {
+            },
+            None => Ok(Err(DecodeError::new("it has no value: a tombstone".to_owned()))),
+        },
+        Decoder::Message(decode) => match decode(message) {
             Ok(record) => out.push(record.view()).map(Ok),
             Err(error) => Ok(Err(error)),
         },

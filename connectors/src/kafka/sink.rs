@@ -12,9 +12,10 @@ use headwater::time::{Epoch, Timestamp};
 use headwater::{Error, Result};
 
 use super::cluster::KafkaCluster;
-use super::plain::{Plain, stage};
+use super::plain::Plain;
 use super::staged::{self, Author, NO_TIMESTAMP, Staging};
-use super::token::{TOKEN_TOPIC, Tokens, create_topic};
+use super::token::{TOKEN_TOPIC, Tokens};
+use super::topic::ensure_topic;
 use super::transactions::Transactions;
 use crate::format::{encode_csv_row, encode_json_line};
 
@@ -202,13 +203,11 @@ impl<T: Record> KafkaSink<T> {
     /// # Errors
     /// The cluster cannot be reached, or has no such topic.
     fn check_topic(&self) -> Result<()> {
-        let (client, notes) = self.cluster.consumer(&self.topic, &[])?;
-        if let Some(partitions) = self.create
-            && self.cluster.find_partitions(&client, &self.topic, &notes)?.is_none()
-        {
-            return create_topic(&self.cluster, &self.topic, partitions, &[]);
+        if let Some(partitions) = self.create {
+            return ensure_topic(&self.cluster, &self.topic, partitions, &[]).map(drop);
         }
-        self.cluster.partitions(&client, &self.topic, &notes).map(drop)
+        let client = self.cluster.consumer(&self.topic, &[])?;
+        self.cluster.partitions(&client, &self.topic).map(drop)
     }
 }
 
@@ -230,8 +229,7 @@ impl<T: Record> Sink<T> for KafkaSink<T> {
         if id.is_empty() {
             return Err(Error::Config("exactly_once needs an id that is not empty".to_owned()));
         }
-        let tokens = Tokens::new(cluster.clone(), self.token_topic.clone());
-        tokens.prepare()?;
+        let tokens = Tokens::open(cluster.clone(), self.token_topic.clone())?;
         let transactions = Transactions {
             cluster,
             topic,
@@ -265,8 +263,19 @@ struct Writer<T: Record> {
 
 impl<T: Record> SinkWriter<T> for Writer<T> {
     fn write(&mut self, batch: &Batch<T>) -> Result<()> {
-        stage(batch, &self.encoding, &mut self.staging);
-        Ok(())
+        let Writer { encoding, staging, .. } = self;
+        let mut outcome = Ok(());
+        batch.for_each(|_, view| {
+            if outcome.is_ok() {
+                let timestamp = encoding.timestamp(view);
+                outcome = staging.push(
+                    |key| encoding.key(view, key),
+                    |value| encoding.value(view, value),
+                    timestamp,
+                );
+            }
+        });
+        outcome
     }
 
     fn prepare(&mut self, _: Cut) -> Result<Staged> {
@@ -280,6 +289,7 @@ impl<T: Record> SinkWriter<T> for Writer<T> {
         if !staged.is_nothing() {
             let (author, rows) = staged::read(staged)?;
             self.transactions.deliver(epoch, author, rows)?;
+            self.staging.delivered(staged);
         }
         Ok(Delivery::Final)
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
-use bumpalo::Bump;
 use headwater::batch::{DecodeError, Record};
 use headwater::source::{Boundedness, Source, SourceReader};
 use headwater::time::Timestamp;
@@ -12,36 +12,25 @@ use headwater::{Error, Result};
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{ANSWER, KafkaCluster};
+use super::cluster::{ANSWER, KafkaCluster, guard};
 use super::message::KafkaMessage;
 use super::reader::{Reader, Shared};
-use crate::format::{CsvColumns, JsonKeys, decode_csv_row, decode_json_line};
+use crate::format::{PayloadDecoder, PayloadFormat};
 
-/// What a format keeps from message to message.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    json: JsonKeys,
-    csv: Option<CsvColumns>,
-}
-
-type DecodeText<T> = for<'a> fn(&'a str, &mut Keys, &'a Bump) -> Result<<T as Record>::View<'a>, DecodeError>;
 type DecodeMessage<T> = dyn Fn(&KafkaMessage<'_>) -> Result<T, DecodeError> + Send + Sync;
 
-/// How a message becomes a record.
-pub(super) enum Decode<T: Record> {
-    /// From its value, which is text.
-    Text(DecodeText<T>),
+/// How messages become records.
+enum Format<T: Record> {
+    /// From their values.
+    Value(PayloadFormat<T>),
     /// By a closure.
     Message(Arc<DecodeMessage<T>>),
 }
 
-impl<T: Record> Clone for Decode<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Decode::Text(decode) => Decode::Text(*decode),
-            Decode::Message(decode) => Decode::Message(Arc::clone(decode)),
-        }
-    }
+/// What a reader has of a format.
+pub(super) enum Decoder<T: Record> {
+    Value(Box<dyn PayloadDecoder<T>>),
+    Message(Arc<DecodeMessage<T>>),
 }
 
 /// Where a partition is read from when no epoch says so.
@@ -66,7 +55,8 @@ pub struct KafkaPosition {
 ///
 /// Only what is committed is read (`read_committed`). A partition is read no faster than the job takes its
 /// records: the client keeps at most `queued.max.messages.kbytes` of each (8 MiB unless said).
-/// Partitions that are added while a job runs are read from its next start on.
+/// Partitions that are added to the topic are read, too, from their first message on, wherever the job began in the
+/// others; see [`discovery_interval`](Self::discovery_interval).
 ///
 /// | what | |
 /// |---|---|
@@ -94,11 +84,11 @@ pub struct KafkaPosition {
 pub struct KafkaSource<T: Record> {
     cluster: KafkaCluster,
     topic: String,
-    decode: Decode<T>,
-    delimiter: Option<u8>,
+    format: Format<T>,
     start: Start,
     until_end: bool,
     mirror: Option<String>,
+    discovery_interval: Duration,
     /// The consumer of the run that is opening its partitions.
     shared: Mutex<Weak<Shared>>,
 }
@@ -116,7 +106,7 @@ impl KafkaSource<String> {
     /// Each record is the text of a value.
     #[must_use]
     pub fn text(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
-        KafkaSource::new(cluster.into(), topic.into(), Decode::Text(|text, _, _| Ok(text)))
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::text()))
     }
 }
 
@@ -124,19 +114,13 @@ impl<T: Record> KafkaSource<T> {
     /// Each value is a JSON object, as a line of `JsonLines` is.
     #[must_use]
     pub fn json(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
-        let decode = Decode::Text(|text, keys, arena| decode_json_line::<T>(text, arena, &mut keys.json));
-        KafkaSource::new(cluster.into(), topic.into(), decode)
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::json()))
     }
 
     /// Each value is a row of comma-separated cells, one for each field in the declared order.
     #[must_use]
     pub fn csv(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
-        let decode = Decode::Text(|text, keys, arena| match &mut keys.csv {
-            Some(columns) => decode_csv_row::<T>(text, columns, arena),
-            None => Err(DecodeError::new("the columns are not known".to_owned())),
-        });
-        let source = KafkaSource::new(cluster.into(), topic.into(), decode);
-        KafkaSource { delimiter: Some(b','), ..source }
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::csv()))
     }
 
     /// Each record is what `decode` makes of a message: its key, headers, timestamp, bytes of any format.
@@ -156,18 +140,18 @@ impl<T: Record> KafkaSource<T> {
         topic: impl Into<String>,
         decode: impl Fn(&KafkaMessage<'_>) -> Result<T, DecodeError> + Send + Sync + 'static,
     ) -> Self {
-        KafkaSource::new(cluster.into(), topic.into(), Decode::Message(Arc::new(decode)))
+        KafkaSource::new(cluster.into(), topic.into(), Format::Message(Arc::new(decode)))
     }
 
-    fn new(cluster: KafkaCluster, topic: String, decode: Decode<T>) -> Self {
+    fn new(cluster: KafkaCluster, topic: String, format: Format<T>) -> Self {
         KafkaSource {
             cluster,
             topic,
-            decode,
-            delimiter: None,
+            format,
             start: Start::Earliest,
             until_end: false,
             mirror: None,
+            discovery_interval: Duration::from_secs(30),
             shared: Mutex::default(),
         }
     }
@@ -206,6 +190,12 @@ impl<T: Record> KafkaSource<T> {
         KafkaSource { mirror: Some(group.into()), ..self }
     }
 
+    /// How often a running job looks for partitions that were added to the topic (30 s).
+    #[must_use]
+    pub fn discovery_interval(self, interval: Duration) -> Self {
+        KafkaSource { discovery_interval: interval, ..self }
+    }
+
     fn connect(&self) -> Result<Shared> {
         let mut own = vec![
             // Between two looks a partition whose queue was full is not asked for more.
@@ -213,14 +203,14 @@ impl<T: Record> KafkaSource<T> {
             ("fetch.error.backoff.ms", "100"),
         ];
         own.extend(self.mirror.as_deref().map(|group| ("group.id", group)));
-        let (consumer, notes) = self.cluster.consumer(&self.topic, &own)?;
-        Ok(Shared::new(self.cluster.clone(), self.topic.clone(), consumer, notes, self.mirror.is_some()))
+        let consumer = self.cluster.consumer(&self.topic, &own)?;
+        Ok(Shared::new(self.cluster.clone(), self.topic.clone(), consumer, self.mirror.is_some()))
     }
 
     /// The consumer that the partitions of one run share. A partition that is being read already belongs to
     /// another run.
     fn shared(&self, partition: i32) -> Result<Arc<Shared>> {
-        let mut known = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = guard(&self.shared);
         if let Some(shared) = known.upgrade().filter(|shared| !shared.is_reading(partition)) {
             return Ok(shared);
         }
@@ -229,8 +219,9 @@ impl<T: Record> KafkaSource<T> {
         Ok(shared)
     }
 
-    fn start(&self, shared: &Shared, partition: i32, low: i64, high: i64) -> Result<i64> {
-        Ok(match &self.start {
+    /// Where a partition begins, which holds messages from `low` up to `high`.
+    fn first(&self, start: &Start, shared: &Shared, partition: i32, (low, high): (i64, i64)) -> Result<i64> {
+        Ok(match start {
             Start::Earliest => low,
             Start::Latest => high,
             Start::Offsets(offsets) => offsets.get(&partition).copied().unwrap_or(low),
@@ -253,6 +244,33 @@ impl<T: Record> KafkaSource<T> {
     }
 }
 
+/// Where a reader of a partition is to begin.
+enum Begin<'a> {
+    At(KafkaPosition),
+    As(&'a Start),
+}
+
+impl<T: Record> KafkaSource<T> {
+    fn read(&self, name: &str, begin: Begin<'_>) -> Result<Box<dyn SourceReader<T, KafkaPosition>>> {
+        let partition = name.rsplit_once('/').and_then(|(_, number)| number.parse::<i32>().ok());
+        let partition =
+            partition.ok_or_else(|| Error::failed(format!("`{name}` is no partition of Kafka")))?;
+        let shared = self.shared(partition)?;
+        let (low, high) = shared.range(partition)?;
+        let next = match begin {
+            Begin::At(position) => position.offset,
+            Begin::As(start) => self.first(start, &shared, partition, (low, high))?,
+        };
+        check_range(name, next, low, high)?;
+        let decoder = match &self.format {
+            Format::Value(format) => Decoder::Value(format.decoder()?),
+            Format::Message(decode) => Decoder::Message(Arc::clone(decode)),
+        };
+        let end = self.until_end.then_some(high);
+        Ok(Box::new(Reader::open(shared, partition, next, end, decoder)?))
+    }
+}
+
 impl<T: Record> Source for KafkaSource<T> {
     type Record = T;
     type Position = KafkaPosition;
@@ -261,9 +279,13 @@ impl<T: Record> Source for KafkaSource<T> {
         if self.until_end { Boundedness::Bounded } else { Boundedness::Unbounded }
     }
 
+    fn discovery_interval(&self) -> Option<Duration> {
+        (!self.until_end).then_some(self.discovery_interval)
+    }
+
     fn partitions(&self) -> Result<Vec<String>> {
         let shared = self.connect()?;
-        let partitions = self.cluster.partitions(&shared.consumer, &self.topic, &shared.notes)?;
+        let partitions = self.cluster.partitions(&shared.consumer, &self.topic)?;
         Ok(partitions.iter().map(|partition| format!("{}/{partition}", self.topic)).collect())
     }
 
@@ -272,20 +294,11 @@ impl<T: Record> Source for KafkaSource<T> {
         name: &str,
         position: Option<KafkaPosition>,
     ) -> Result<Box<dyn SourceReader<T, KafkaPosition>>> {
-        let partition = name.rsplit_once('/').and_then(|(_, number)| number.parse::<i32>().ok());
-        let partition =
-            partition.ok_or_else(|| Error::failed(format!("`{name}` is no partition of Kafka")))?;
-        let shared = self.shared(partition)?;
-        let (low, high) = shared.range(partition)?;
-        let next = match position {
-            Some(position) => position.offset,
-            None => self.start(&shared, partition, low, high)?,
-        };
-        check_range(name, next, low, high)?;
-        let csv = self.delimiter.map(CsvColumns::declared::<T>).transpose()?;
-        let keys = Keys { csv, ..Keys::default() };
-        let end = self.until_end.then_some(high);
-        Ok(Box::new(Reader::open(shared, partition, next, end, self.decode.clone(), keys)?))
+        self.read(name, position.map_or(Begin::As(&self.start), Begin::At))
+    }
+
+    fn open_added(&self, name: &str) -> Result<Box<dyn SourceReader<T, KafkaPosition>>> {
+        self.read(name, Begin::As(&Start::Earliest))
     }
 }
 

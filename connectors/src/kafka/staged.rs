@@ -1,19 +1,27 @@
 //! What the epoch log keeps of the rows of an epoch until they are in their topic.
 //!
 //! ```text
-//! 0   version   u8       1
+//! 0   version   u8       2
 //! 1   flags     u8       1: the first rows of this lineage
 //! 2   subtask   u32 le   that wrote them; it may be another one that sends them
 //! 6   lineage   u64 le   which run of which job they belong to; kept when the job goes on
-//! 14  rows      each: i32 le length of the key or -1, key, u32 le length of the value, value, i64 le timestamp
+//! 14  rows      each: u32 le, the length of the value and two bits, value, and as these say
+//!                 bit 31: u32 le length of the key, key
+//!                 bit 30: i64 le timestamp
 //! ```
 
 use headwater::sink::Staged;
 use headwater::{Error, Result};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const FIRST: u8 = 1;
 const HEADER_BYTES: usize = 14;
+const HAS_KEY: u32 = 1 << 31;
+const HAS_TIMESTAMP: u32 = 1 << 30;
+const LENGTH: u32 = HAS_TIMESTAMP - 1;
+
+/// How many epochs may be on their way at a time, and so how many buffers are in use.
+const SPARES_MAX: usize = 2;
 
 /// A timestamp that is left to the client.
 pub(super) const NO_TIMESTAMP: i64 = i64::MIN;
@@ -40,38 +48,70 @@ pub(super) struct Row<'a> {
 pub(super) struct Staging {
     bytes: Vec<u8>,
     pub(super) rows: usize,
+    /// What was delivered: its memory is used again, because memory that the system must clear first costs as
+    /// much as writing to it.
+    spares: Vec<Staged>,
 }
 
 impl Staging {
+    /// Staged output that nobody needs any more.
+    pub(super) fn delivered(&mut self, staged: &Staged) {
+        self.spares.truncate(SPARES_MAX - 1);
+        self.spares.insert(0, staged.clone());
+    }
+
     /// Adds a row whose key and value are written by closures.
+    ///
+    /// # Errors
+    /// The value is larger than any message can be.
     pub(super) fn push(
         &mut self,
         key: impl FnOnce(&mut Vec<u8>) -> bool,
         value: impl FnOnce(&mut Vec<u8>),
         timestamp: i64,
-    ) {
+    ) -> Result<()> {
         if self.bytes.is_empty() {
+            if self.bytes.capacity() == 0 {
+                self.bytes = self.spares.pop().and_then(|spare| spare.into_bytes().ok()).unwrap_or_default();
+                self.bytes.clear();
+            }
             self.bytes.resize(HEADER_BYTES, 0);
         }
         let bytes = &mut self.bytes;
-        let start = bytes.len();
-        bytes.extend_from_slice(&[0; 4]);
-        let length = if key(bytes) { (bytes.len() - start - 4) as i32 } else { -1 };
-        bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        let start = bytes.len();
+        let row = bytes.len();
         bytes.extend_from_slice(&[0; 4]);
         value(bytes);
-        let length = (bytes.len() - start - 4) as u32;
-        bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&timestamp.to_le_bytes());
+        let start = bytes.len();
+        let length = u32::try_from(start - row - 4).ok().filter(|length| *length <= LENGTH);
+        let Some(mut head) = length else {
+            let bytes = start - row - 4;
+            return Err(Error::failed(format!("a row of {bytes} bytes is larger than any message of Kafka")));
+        };
+        bytes.extend_from_slice(&[0; 4]);
+        if key(bytes) {
+            head |= HAS_KEY;
+            let length = (bytes.len() - start - 4) as u32;
+            bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        } else {
+            bytes.truncate(start);
+        }
+        if timestamp != NO_TIMESTAMP {
+            head |= HAS_TIMESTAMP;
+            bytes.extend_from_slice(&timestamp.to_le_bytes());
+        }
+        bytes[row..row + 4].copy_from_slice(&head.to_le_bytes());
         self.rows += 1;
+        Ok(())
     }
 
     /// What was added since the last call. An epoch without rows says who would have written them, so that the
     /// lineage goes on.
     pub(super) fn take(&mut self, author: Author) -> Staged {
         let mut bytes = std::mem::take(&mut self.bytes);
-        self.rows = 0;
+        if std::mem::take(&mut self.rows) == 0 {
+            // Where nothing comes, memory is given back.
+            self.spares.clear();
+        }
         bytes.resize(bytes.len().max(HEADER_BYTES), 0);
         bytes[0] = VERSION;
         bytes[1] = if author.is_first { FIRST } else { 0 };
@@ -121,15 +161,19 @@ impl<'a> Rows<'a> {
             return Ok(None);
         }
         let mut rest = self.rest;
-        let length = i32::from_le_bytes(take::<4>(&mut rest)?);
-        let key = match usize::try_from(length) {
-            Ok(length) => Some(split(&mut rest, length)?),
-            Err(_) if length == -1 => None,
-            Err(_) => return Err(damaged()),
+        let head = u32::from_le_bytes(take::<4>(&mut rest)?);
+        let value = split(&mut rest, (head & LENGTH) as usize)?;
+        let key = match head & HAS_KEY {
+            0 => None,
+            _ => {
+                let length = u32::from_le_bytes(take::<4>(&mut rest)?);
+                Some(split(&mut rest, length as usize)?)
+            }
         };
-        let length = u32::from_le_bytes(take::<4>(&mut rest)?);
-        let value = split(&mut rest, length as usize)?;
-        let timestamp = i64::from_le_bytes(take::<8>(&mut rest)?);
+        let timestamp = match head & HAS_TIMESTAMP {
+            0 => NO_TIMESTAMP,
+            _ => i64::from_le_bytes(take::<8>(&mut rest)?),
+        };
         self.rest = rest;
         Ok(Some(Row { key, value, timestamp }))
     }
@@ -186,7 +230,7 @@ mod tests {
             let mut staging = Staging::default();
             for (key, value, timestamp) in &rows {
                 let write = |out: &mut Vec<u8>| key.as_ref().map(|key| out.extend(key)).is_some();
-                staging.push(write, |out| out.extend(value), *timestamp);
+                staging.push(write, |out| out.extend(value), *timestamp).unwrap();
             }
             let staged = staging.take(AUTHOR);
             let (author, read_back) = read(&staged).unwrap();

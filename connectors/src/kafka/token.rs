@@ -5,16 +5,15 @@
 
 use std::time::Duration;
 
-use futures_executor::block_on;
 use headwater::time::{Clock, SystemClock};
 use headwater::{Error, Result};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{ANSWER, Client, KafkaCluster, Notes, Voice};
+use super::cluster::{ANSWER, ConsumerClient, KafkaCluster};
+use super::topic::ensure_topic;
 
 /// Where tokens are unless said.
 pub(super) const TOKEN_TOPIC: &str = "headwater-tokens";
@@ -71,35 +70,27 @@ impl Token {
 pub(super) struct Tokens {
     cluster: KafkaCluster,
     pub(super) topic: String,
+    partitions: Vec<i32>,
 }
 
 impl Tokens {
-    pub(super) fn new(cluster: KafkaCluster, topic: String) -> Self {
-        Tokens { cluster, topic }
-    }
-
     /// Makes the topic, unless it is there.
     ///
     /// # Errors
     /// The cluster cannot be reached, or does not let us.
-    pub(super) fn prepare(&self) -> Result<()> {
-        let (client, notes) = self.cluster.consumer(&self.topic, &[])?;
-        match self.cluster.find_partitions(&client, &self.topic, &notes)? {
-            Some(_) => Ok(()),
-            None => create_topic(&self.cluster, &self.topic, PARTITIONS, TOPIC_SETTINGS),
-        }
+    pub(super) fn open(cluster: KafkaCluster, topic: String) -> Result<Self> {
+        let partitions = ensure_topic(&cluster, &topic, PARTITIONS, TOPIC_SETTINGS)?;
+        Ok(Tokens { cluster, topic, partitions })
     }
 
     /// The partition in which the token of a key is.
-    pub(super) fn partition(&self, key: &str) -> Result<i32> {
-        let (client, notes) = self.cluster.consumer(&self.topic, &[])?;
-        let partitions = self.cluster.partitions(&client, &self.topic, &notes)?;
+    pub(super) fn partition(&self, key: &str) -> i32 {
         // FNV-1a: the same for ever, and in no other way special.
         let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let at = hash % partitions.len() as u64;
-        Ok(partitions[at as usize])
+        let at = hash % self.partitions.len() as u64;
+        self.partitions[at as usize]
     }
 
     /// The newest token of a key. What its transactional id has begun must have come to an end: then what is
@@ -108,10 +99,11 @@ impl Tokens {
     /// # Errors
     /// The cluster cannot be reached.
     pub(super) fn newest(&self, key: &str, partition: i32) -> Result<Option<Token>> {
-        let (all, notes) = self.cluster.consumer(&self.topic, &[("isolation.level", "read_uncommitted")])?;
-        let (committed, _) = self.cluster.consumer(&self.topic, &[("fetch.wait.max.ms", "10")])?;
-        let failed = |error: KafkaError| self.cluster.explain("a token cannot be read", &error, &notes);
-        let end = |client: &Client| client.fetch_watermarks(&self.topic, partition, ANSWER).map_err(failed);
+        let all = self.cluster.consumer(&self.topic, &[("isolation.level", "read_uncommitted")])?;
+        let committed = self.cluster.consumer(&self.topic, &[("fetch.wait.max.ms", "10")])?;
+        let failed = |error: KafkaError| self.cluster.explain("a token cannot be read", &error, &all.notes);
+        let end =
+            |client: &ConsumerClient| client.fetch_watermarks(&self.topic, partition, ANSWER).map_err(failed);
         let (low, high) = end(&all)?;
         // Others have tokens here, too: their transactions hide what stands behind them until they end.
         let clock = SystemClock::default();
@@ -158,52 +150,6 @@ impl Tokens {
             }
         }
     }
-}
-
-/// Makes a topic; one that is there already is left as it is.
-///
-/// # Errors
-/// The cluster cannot be reached, or does not let us.
-pub(super) fn create_topic(
-    cluster: &KafkaCluster,
-    name: &str,
-    partitions: i32,
-    settings: &[(&str, &str)],
-) -> Result<()> {
-    let notes = std::sync::Arc::new(Notes::default());
-    let voice = Voice { notes: std::sync::Arc::clone(&notes), topic: name.to_owned() };
-    let what = format!("its topic `{name}` cannot be made");
-    let admin: AdminClient<Voice> =
-        rdkafka::config::FromClientConfigAndContext::from_config_and_context(&cluster.config(&[])?, voice)
-            .map_err(|error| cluster.explain(&what, &error, &notes))?;
-    // As many replicas as the cluster gives a topic by itself.
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-    let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-    let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
-    let made = block_on(admin.create_topics([&topic], &options));
-    let made = made.map_err(|error| cluster.explain(&what, &error, &notes))?;
-    match made.into_iter().next() {
-        Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => {
-            Err(cluster.explain(&what, &KafkaError::AdminOp(code), &notes))
-        }
-        _ => wait_for_topic(cluster, name),
-    }
-}
-
-/// Waits until the brokers know a topic that was made.
-fn wait_for_topic(cluster: &KafkaCluster, name: &str) -> Result<()> {
-    let (client, notes) = cluster.consumer(name, &[])?;
-    let clock = SystemClock::default();
-    while cluster.find_partitions(&client, name, &notes)?.is_none() {
-        if clock.monotonic_ms() > ANSWER.as_millis() as u64 {
-            return Err(Error::failed(format!(
-                "Kafka at {} made `{name}` and does not know it",
-                cluster.brokers()
-            )));
-        }
-        client.poll(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

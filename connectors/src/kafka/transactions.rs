@@ -10,16 +10,15 @@
 //! taken its place, finds the token of its epoch, and then loses the job's lock.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use headwater::time::{Clock, Epoch, SystemClock};
 use headwater::{Error, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
+use rdkafka::producer::Producer;
 
-use super::cluster::{ANSWER, KafkaCluster, Notes, Voice};
+use super::cluster::{ANSWER, KafkaCluster};
+use super::producer::ProducerClient;
 use super::staged::{Author, NO_TIMESTAMP, Row, Rows};
 use super::token::{Token, Tokens};
 
@@ -27,90 +26,11 @@ use super::token::{Token, Tokens};
 /// epoch is divided again, so this must never change.
 const PART_BYTES: usize = 16 << 20;
 
-/// Between two looks at what the client has sent. Asked to wait for so little, the client itself spins.
-const LOOK: Duration = Duration::from_micros(500);
-
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Rows between two calls of the client.
 const ROWS_PER_SERVE: usize = 1024;
-
-impl ProducerContext<NoCustomPartitioner> for Voice {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            let said = format!(
-                "a row of {} bytes was not taken by `{}`: {error}",
-                message.payload_len(),
-                message.topic()
-            );
-            let mut undelivered = self.notes.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
-            undelivered.get_or_insert(said);
-        }
-    }
-}
-
-/// A producer that can say why it failed.
-pub(super) struct Client {
-    pub(super) producer: BaseProducer<Voice>,
-    pub(super) notes: Arc<Notes>,
-}
-
-impl Client {
-    pub(super) fn new(cluster: &KafkaCluster, own: &[(&str, &str)]) -> Result<Self> {
-        let notes = Arc::new(Notes::default());
-        let voice = Voice { notes: Arc::clone(&notes), topic: String::new() };
-        let mut config = cluster.config(own)?;
-        config
-            // The same key goes to the same partition as with the clients of Java.
-            .set("partitioner", "murmur2_random")
-            .set("enable.idempotence", "true")
-            .set("queue.buffering.max.messages", "1000000")
-            .set("queue.buffering.max.kbytes", "65536");
-        let producer = config
-            .create_with_context(voice)
-            .map_err(|error| cluster.explain("a client cannot be made", &error, &notes))?;
-        Ok(Client { producer, notes })
-    }
-
-    /// Hands a message to the client, which may have to send others first.
-    pub(super) fn send(&self, topic: &str, row: Row<'_>, partition: Option<i32>) -> Result<(), KafkaError> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(row.value);
-        record.key = row.key;
-        record.partition = partition;
-        record.timestamp = (row.timestamp != NO_TIMESTAMP).then_some(row.timestamp);
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
-                    record = same;
-                    self.serve();
-                }
-                Err((error, _)) => return Err(error),
-            }
-        }
-    }
-
-    /// Waits until every message was taken or given up: the client itself sets the limit.
-    pub(super) fn drain(&self) {
-        // NOTE: `flush` of the client takes at least 100 ms.
-        while self.producer.in_flight_count() > 0 {
-            self.serve();
-        }
-    }
-
-    fn serve(&self) {
-        self.producer.poll(Duration::ZERO);
-        std::thread::park_timeout(LOOK);
-    }
-
-    /// The first message that was not taken since the last call.
-    pub(super) fn take_undelivered(&self) -> Option<String> {
-        self.notes.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
 
 /// Why an attempt failed.
 enum Trouble {
@@ -134,7 +54,7 @@ pub(super) struct Transactions {
 
 /// The transactional id of a subtask, which this process has.
 pub(super) struct Identity {
-    client: Client,
+    client: ProducerClient,
     key: String,
     /// Where its tokens are, and the newest.
     partition: i32,
@@ -218,8 +138,8 @@ impl Transactions {
             ("transaction.timeout.ms", timeout_ms.as_str()),
             ("linger.ms", "1"),
         ];
-        let client = Client::new(&self.cluster, &own).map_err(Trouble::Lasting)?;
-        let partition = self.tokens.partition(&key).map_err(Trouble::Passing)?;
+        let client = ProducerClient::new(&self.cluster, &own).map_err(Trouble::Lasting)?;
+        let partition = self.tokens.partition(&key);
         let begun = client.producer.init_transactions(ANSWER);
         begun.map_err(|error| self.trouble("the transactional id cannot be taken", &error, &client))?;
         let token = self.tokens.newest(&key, partition).map_err(Trouble::Passing)?;
@@ -244,7 +164,7 @@ impl Transactions {
             .send(&self.tokens.topic, row, Some(identity.partition))
             .map_err(failed("a token cannot be sent"))?;
         client.drain();
-        if let Some(said) = client.take_undelivered() {
+        if let Some(said) = client.notes.take_undelivered() {
             // So that readers need not wait for the time-out; whether it works or not, a new client follows.
             let _ = client.producer.abort_transaction(ANSWER);
             return Err(Trouble::Passing(Error::failed(format!(
@@ -263,7 +183,7 @@ impl Transactions {
         }
     }
 
-    fn trouble(&self, what: &str, error: &KafkaError, client: &Client) -> Trouble {
+    fn trouble(&self, what: &str, error: &KafkaError, client: &ProducerClient) -> Trouble {
         use RDKafkaErrorCode as Code;
         let lasting = [
             Code::MessageSizeTooLarge,

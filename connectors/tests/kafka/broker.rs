@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -64,6 +64,12 @@ pub(crate) fn make(broker: &str, name: &str, partitions: i32) {
     }
 }
 
+pub(crate) fn add_partitions(broker: &str, name: &str, partitions: usize) {
+    let more = NewPartitions::new(name, partitions);
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    block_on(admin(broker).create_partitions([&more], &options)).unwrap().remove(0).unwrap();
+}
+
 pub(crate) fn delete(broker: &str, name: &str) {
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     block_on(admin(broker).delete_topics(&[name], &options)).unwrap().remove(0).unwrap();
@@ -89,18 +95,26 @@ pub(crate) fn produce(broker: &str, topic: &str, partition: i32, rows: &[(Option
 
 /// All that a reader of `read_committed` sees, partition by partition.
 pub(crate) fn read_all(broker: &str, topic: &str) -> Vec<OwnedMessage> {
-    // One client for all: closing one takes 100 ms.
-    static READER: OnceLock<Mutex<BaseConsumer>> = OnceLock::new();
-    let reader = READER.get_or_init(|| {
-        let mut config = config(broker);
-        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
-        Mutex::new(config.create().unwrap())
+    // The same clients for all: closing one takes 100 ms.
+    static READERS: OnceLock<Mutex<[BaseConsumer; 2]>> = OnceLock::new();
+    let readers = READERS.get_or_init(|| {
+        let reader = |isolation| {
+            let mut config = config(broker);
+            config.set("isolation.level", isolation).set("enable.partition.eof", "true");
+            config.create().unwrap()
+        };
+        Mutex::new(["read_committed", "read_uncommitted"].map(reader))
     });
-    let consumer = reader.lock().unwrap_or_else(PoisonError::into_inner);
+    let [consumer, all] = &*readers.lock().unwrap_or_else(PoisonError::into_inner);
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|found| found.id()).collect();
+    assert!(!partitions.is_empty(), "`{topic}`: {:?}", metadata.topics()[0].error());
     let mut list = TopicPartitionList::new();
     for partition in &partitions {
+        // A broker says that a transaction is committed before it marks its end in each partition.
+        let end = |reader: &BaseConsumer| reader.fetch_watermarks(topic, *partition, PATIENCE).unwrap().1;
+        let marked = (0..10_000).any(|_| end(consumer) == end(all));
+        assert!(marked, "`{topic}/{partition}` has an open transaction");
         list.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&list).unwrap();

@@ -142,7 +142,7 @@ fn keys_timestamps_and_text_arrive_as_they_are() {
             seen.push((number, value["_2"].as_str().unwrap().to_owned()));
         }
         seen.sort();
-        assert_eq!(seen, rows);
+        assert_eq!(seen, rows, "exactly once: {exactly_once}");
     }
 }
 

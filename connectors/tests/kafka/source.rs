@@ -9,7 +9,7 @@ use headwater::source::Source;
 use headwater::testing::{SourceCheck, check_source};
 use headwater_connectors::{Collect, KafkaCluster, KafkaPosition, KafkaSource};
 
-use crate::broker::{broker, delete, delete_before, make, produce, topic};
+use crate::broker::{add_partitions, broker, delete, delete_before, make, produce, topic};
 
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Order {
@@ -137,4 +137,33 @@ fn many_partitions_share_one_client_and_each_record_comes_once() {
         (0..24).flat_map(|partition| (0..50).map(move |n| format!("{partition}-{n}"))).collect();
     expected.sort();
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn partitions_that_are_added_to_a_topic_are_read_from_their_first_message() {
+    let Some(broker) = broker("partitions_that_are_added_to_a_topic_are_read_from_their_first_message")
+    else {
+        return;
+    };
+    let topic = topic(&broker, "added", 1);
+    fill(&broker, &topic, 0, &orders(5));
+    let (flow, rows) = (StreamBuilder::new("kafka"), Collect::new());
+    let source = KafkaSource::<Order>::json(broker.as_str(), &topic);
+    flow.source("topic", source.discovery_interval(ms(50))).sink("rows", rows.clone());
+    let running = flow.build().unwrap().start(EngineConfig::default().parallelism(2)).unwrap();
+    let wait_for = |records| {
+        // What ended it is said below.
+        while running.report().records_read() < records && !running.is_finished() {
+            wait_a_little();
+        }
+    };
+    wait_for(5);
+    add_partitions(&broker, &topic, 3);
+    fill(&broker, &topic, 2, &orders(6));
+    wait_for(11);
+    fill(&broker, &topic, 1, &orders(4));
+    wait_for(15);
+    running.stop();
+    running.wait().unwrap();
+    assert_eq!(rows.take().len(), 15);
 }

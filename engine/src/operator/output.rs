@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::batch::{Batch, Record};
-use crate::epoch::{EntryKind, Restored};
+use crate::epoch::{EntryKind, Payload, Restored};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::operator::{Context, Operator};
@@ -33,7 +33,7 @@ impl<T: Record> Share<T> {
         let cut = Cut { epoch, is_last: context.ended, now_ms: context.clock.monotonic_ms() };
         let staged = self.writer.prepare(cut).map_err(|error| error.at(&self.name))?;
         if context.journal.is_on() {
-            let payload = [&self.delivered.to_le_bytes(), staged.as_bytes()].concat();
+            let payload = Payload::staged(self.delivered, staged.share());
             context.journal.push(EntryKind::Staged, &self.name, payload);
         }
         self.prepared.push_back((epoch, staged));

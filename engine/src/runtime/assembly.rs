@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::job::StoreHome;
-use super::memory::channel_limits;
+use super::memory::{StateHome, channel_limits};
 use super::plan::Plan;
-use super::state_home::StateHome;
+use super::scout::Scout;
 use crate::batch::groups_of;
 use crate::channel::{InstanceWaker, RouterLimits};
 use crate::config::EngineConfig;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::operator::Context;
 use crate::operator::output::OnCommit;
 use crate::sink::{OutputMode, Subtask};
-use crate::stage::{Commits, EpochBoard, Frame, Output, Poison, StageInstance, Tape};
+use crate::stage::{Commits, EpochBoard, Frame, Output, Poison, Roster, StageInstance, Tape};
 use crate::state::Follower;
 use crate::telemetry::Meter;
 use crate::time::{Clock, Epoch};
@@ -32,6 +32,8 @@ pub(crate) struct Slot {
 /// Everything that a driver needs to run a topology once.
 pub(crate) struct Assembled {
     pub(crate) slots: Vec<Slot>,
+    /// Who looks for partitions that are added.
+    pub(crate) scouts: Vec<Scout>,
     pub(crate) board: Arc<EpochBoard>,
     /// Counts of the instances of each node, in the order of the topology.
     pub(crate) meters: Meters,
@@ -88,6 +90,7 @@ struct Assembly<'a> {
     beginning: &'a Beginning,
     meters: Meters,
     partitions: HashMap<NodeId, Vec<String>>,
+    rosters: HashMap<NodeId, Arc<Roster>>,
     state: StateHome,
     // The instance being made.
     stage: usize,
@@ -111,13 +114,23 @@ pub(crate) fn assemble(
 ) -> Result<Assembled> {
     config.validate()?;
     let graph = &topology.graph;
-    let mut partitions = HashMap::new();
+    let (mut partitions, mut rosters, mut scouts) = (HashMap::new(), HashMap::new(), Vec::new());
     for (id, node) in graph.nodes.iter().enumerate() {
-        if let NodeKind::Source { partitions: discover, .. } = &node.kind {
+        if let NodeKind::Source { partitions: discover, discovery_interval, .. } = &node.kind {
             let found = match &beginning.tape {
                 Some(tape) => tape.partitions(&node.name),
                 None => discover()?,
             };
+            if let (Some(interval), None) = (*discovery_interval, &beginning.tape) {
+                let roster = Arc::new(Roster::new(found.clone()));
+                rosters.insert(id, Arc::clone(&roster));
+                scouts.push(Scout {
+                    source: node.name.clone(),
+                    interval,
+                    discover: Arc::clone(discover),
+                    roster,
+                });
+            }
             partitions.insert(id, found);
         }
     }
@@ -145,6 +158,7 @@ pub(crate) fn assemble(
         ends: graph.edges.iter().map(|_| Ends::default()).collect(),
         meters: vec![Vec::new(); graph.nodes.len()],
         partitions,
+        rosters,
         state: StateHome::new(config, graph.stateful() * config.parallelism),
         plan,
         stage: 0,
@@ -160,7 +174,7 @@ pub(crate) fn assemble(
     let slots = assembly.instances()?;
     let Assembly { board, meters, .. } = assembly;
     let (before, had_ended, restored) = (beginning.epoch, beginning.had_ended, beginning.restored.clone());
-    Ok(Assembled { slots, board, meters, before, had_ended, restored })
+    Ok(Assembled { slots, scouts, board, meters, before, had_ended, restored })
 }
 
 impl Assembly<'_> {
@@ -317,6 +331,10 @@ impl Wiring for Assembly<'_> {
         let Subtask { index, count } = self.subtask();
         let all = self.partitions.get(&self.node).map_or(&[][..], Vec::as_slice);
         all.iter().skip(index).step_by(count).cloned().collect()
+    }
+
+    fn roster(&self) -> Option<Arc<Roster>> {
+        self.rosters.get(&self.node).cloned()
     }
 
     fn state(&mut self) -> StatePlace {

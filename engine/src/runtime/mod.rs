@@ -10,9 +10,10 @@
 //! 8. `supervisor`: the actor that hears of ends and failures
 //! 9. `running`: `RunningTopology`, the handle of the embedder
 //! 10. `restart`: when to try again
-//! 11. `memory`, `state_home`: how memory is divided, and where keyed state lives
+//! 11. `memory`: how memory is divided, and where keyed state lives
 //! 12. `inspect`: [`Inspection`], a durable job that is only looked at
 //! 13. `replay`: epochs of a job run again
+//! 14. `scout`: looks for partitions that are added while a source is read
 //!
 //! The one home of actix: messages are few and small; no row, watermark or barrier is ever one.
 
@@ -27,7 +28,7 @@ mod plan;
 mod replay;
 mod restart;
 mod running;
-mod state_home;
+mod scout;
 mod steps;
 mod supervisor;
 

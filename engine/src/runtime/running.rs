@@ -16,6 +16,7 @@ use super::epochs::Epochs;
 use super::job::{Durable, Job, StoreHome};
 use super::memory::bound_arenas;
 use super::restart::{PoisonSearch, Restarts};
+use super::scout::Scouts;
 use super::supervisor::{Drain, Supervisor, Watch};
 use crate::config::{EngineConfig, RestartStrategy};
 use crate::error::guard;
@@ -439,6 +440,7 @@ fn attempt(
     control: &Arc<Control>,
 ) -> Result<()> {
     let Attempt { assembled, log, store } = prepared;
+    let _scouts = Scouts::start(assembled.scouts)?;
     let system = System::new();
     let arbiters: Vec<Arbiter> =
         system.block_on(async { (0..config.parallelism).map(|_| Arbiter::new()).collect() });

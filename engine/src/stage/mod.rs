@@ -4,7 +4,8 @@
 //! 2. `instance`: takes messages from its input gate, pushes them into its chain
 //! 3. `outlet`: the end of a chain: routes rows to the next stage
 //! 4. `poison`: records at which a closure panics
-//! 5. `tape`: what stands in for sources and sinks in a replay
+//! 5. `roster`: partitions of which there may be more
+//! 6. `tape`: what stands in for sources and sinks in a replay
 //!
 //! `step()` does what can be done now and returns; it never waits, sleeps, spawns or reads a clock of its
 //! own. That one rule is why the same instances run on threads, in a test and in a simulation.
@@ -12,6 +13,7 @@
 mod instance;
 mod outlet;
 mod poison;
+mod roster;
 mod source;
 mod tape;
 
@@ -29,6 +31,7 @@ use crate::time::Epoch;
 pub(crate) use self::instance::OperatorInstance;
 pub(crate) use self::outlet::Outlet;
 pub(crate) use self::poison::{Poison, PoisonRecord};
+pub(crate) use self::roster::Roster;
 pub(crate) use self::source::{PartitionPosition, Positions, SourceInstance, SourceParts};
 pub(crate) use self::tape::{Given, Piece, Reopen, Retell, Tape, TapeSource, TapeWriter, reopen};
 

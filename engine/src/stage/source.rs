@@ -9,8 +9,9 @@ use crate::epoch::{EntryKind, decode_record, encode_record};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::operator::{Context, Next, PartitionStatus};
+use crate::sink::Subtask;
 use crate::source::{Poll, Rejected, Source, SourceOutput, SourceReader};
-use crate::stage::{Frame, Given, Piece, Poison, PoisonRecord, Progress, StageInstance};
+use crate::stage::{Frame, Given, Piece, Poison, PoisonRecord, Progress, Roster, StageInstance};
 use crate::telemetry::Meter;
 use crate::time::{Epoch, Watermark};
 
@@ -41,8 +42,11 @@ pub(crate) struct SourceParts<S: Source> {
     /// `source[subtask]`, as its stage is called.
     pub(crate) place: String,
     pub(crate) poison: Arc<Poison>,
-    /// Where an earlier run left the partitions of this instance, by name.
-    pub(crate) positions: HashMap<String, PartitionPosition>,
+    /// Where an earlier run left the partitions, by name; `None` when there was none.
+    pub(crate) positions: Option<HashMap<String, PartitionPosition>>,
+    pub(crate) subtask: Subtask,
+    /// The partitions of all instances, if there may be more of them.
+    pub(crate) roster: Option<Arc<Roster>>,
 }
 
 /// Where a partition stands, as the epoch log holds it.
@@ -66,6 +70,8 @@ pub(crate) struct Positions {
 pub(crate) struct SourceInstance<S: Source> {
     parts: SourceParts<S>,
     readers: Vec<Option<Reader<S>>>,
+    /// How many partitions there were when the run began.
+    at_start: usize,
     /// Records read of each partition, since the beginning of the job.
     read: Vec<u64>,
     /// Epochs that are not durable yet; as many as may be on their way.
@@ -73,6 +79,8 @@ pub(crate) struct SourceInstance<S: Source> {
     /// Open partitions; the first is the one being read.
     turn: VecDeque<usize>,
     unopened: usize,
+    /// How many partitions of the roster are known here, those of other instances included.
+    enrolled: usize,
     rows: BatchBuilder<S::Record>,
     refused: BatchBuilder<Rejected>,
     watermark: Option<i64>,
@@ -91,15 +99,18 @@ pub(crate) struct SourceInstance<S: Source> {
 impl<S: Source> SourceInstance<S> {
     pub(crate) fn new(mut parts: SourceParts<S>) -> Self {
         // Known before the first epoch asks where the partitions stand.
+        let before = |name: &String| parts.positions.as_ref().and_then(|positions| positions.get(name));
         for (name, status) in parts.context.partition_names.iter().zip(&mut parts.context.partitions) {
-            if parts.positions.get(name).is_some_and(|before| before.finished) {
+            if before(name).is_some_and(|before| before.finished) {
                 *status = PartitionStatus::Finished;
             }
         }
-        let before = |name| parts.positions.get(name).map_or(0, |before| before.records);
-        let read = parts.context.partition_names.iter().map(before).collect();
+        let records = |name| before(name).map_or(0, |before| before.records);
+        let read = parts.context.partition_names.iter().map(records).collect();
         SourceInstance {
             read,
+            enrolled: parts.roster.as_ref().map_or(0, |roster| roster.at_start),
+            at_start: parts.context.partition_names.len(),
             readers: parts.context.partition_names.iter().map(|_| None).collect(),
             stood: VecDeque::new(),
             turn: VecDeque::new(),
@@ -126,12 +137,18 @@ impl<S: Source> SourceInstance<S> {
             if self.parts.context.partitions[index] == PartitionStatus::Finished {
                 continue;
             }
-            let before = self.parts.positions.get(partition);
+            let before = self.before(partition);
             let position = || {
                 let before = before.filter(|before| !before.position.is_empty());
                 before.map(|before| decode_record(&self.parts.name, &before.position)).transpose()
             };
-            let mut reader = self.parts.source.open(partition, position()?).map_err(|e| self.at(e))?;
+            let source = &self.parts.source;
+            let opened = if before.is_none() && (self.parts.positions.is_some() || index >= self.at_start) {
+                source.open_added(partition)
+            } else {
+                source.open(partition, position()?)
+            };
+            let mut reader = opened.map_err(|e| self.at(e))?;
             if let Some(position) = position()? {
                 reader.committed(&position).map_err(|e| self.at(e))?;
             }
@@ -139,6 +156,29 @@ impl<S: Source> SourceInstance<S> {
             self.turn.push_back(index);
         }
         Ok(())
+    }
+
+    /// Where an earlier run left a partition.
+    fn before(&self, partition: &str) -> Option<&PartitionPosition> {
+        self.parts.positions.as_ref()?.get(partition)
+    }
+
+    /// Takes its share of the partitions that were added.
+    fn enroll(&mut self) {
+        let Some(roster) = &self.parts.roster else { return };
+        let Some(added) = roster.added(self.enrolled) else { return };
+        let Subtask { index, count } = self.parts.subtask;
+        let now = self.parts.context.clock.monotonic_ms();
+        for name in added {
+            if self.enrolled % count == index {
+                self.parts.context.partition_names.push(name);
+                // Nobody waits for what nothing is known of, if anybody is waited for that is quiet.
+                self.parts.context.partitions.push(PartitionStatus::QuietSince(now));
+                self.readers.push(None);
+                self.read.push(0);
+            }
+            self.enrolled += 1;
+        }
     }
 
     fn at(&self, error: Error) -> Error {
@@ -244,8 +284,11 @@ impl<S: Source> SourceInstance<S> {
     /// Asks partitions in turn until one gives something or all had nothing.
     fn poll(&mut self) -> Result<Progress> {
         loop {
+            self.enroll();
             self.open()?;
-            let Some(&partition) = self.turn.front() else { return self.end() };
+            let Some(&partition) = self.turn.front() else {
+                return if self.parts.roster.is_some() { self.rest() } else { self.end() };
+            };
             if let Some(progress) = self.poll_partition(partition)? {
                 return Ok(progress);
             }
@@ -292,7 +335,8 @@ impl<S: Source> SourceInstance<S> {
                 self.parts.context.partitions[partition] = PartitionStatus::Finished;
                 self.turn.pop_front();
                 // No epoch comes between the end of the last partition and the end of the input.
-                if self.turn.is_empty() && self.unopened == self.readers.len() {
+                if self.turn.is_empty() && self.unopened == self.readers.len() && self.parts.roster.is_none()
+                {
                     return self.end().map(Some);
                 }
                 // The others no longer wait for it.
@@ -337,7 +381,7 @@ impl<S: Source> SourceInstance<S> {
         let statuses = &self.parts.context.partitions;
         for (index, partition) in self.parts.context.partition_names.iter().enumerate() {
             let stands = open.next_if(|(of, _)| *of == index);
-            let position = match (stands, self.parts.positions.get(partition)) {
+            let position = match (stands, self.before(partition)) {
                 (Some((_, position)), _) => encode_record(position)?,
                 (None, Some(before)) => before.position.clone(),
                 (None, None) => Vec::new(),

@@ -88,6 +88,7 @@ impl StreamBuilder {
         let kind = NodeKind::Source {
             boundedness: source.boundedness(),
             partitions: Arc::new(move || found.partitions().map_err(|error| error.at(label.clone()))),
+            discovery_interval: source.discovery_interval(),
             reopen: reopen(&name, &source),
         };
         let label = name.clone();
@@ -135,6 +136,8 @@ fn instance<S: Source>(
         limits: wiring.config().batch,
         age_max_ms: wiring.config().batch_age_max_ms,
         meter: wiring.meter(),
+        subtask: wiring.subtask(),
+        roster: wiring.roster(),
         place: format!("{name}[{}]", wiring.subtask().index),
         poison: wiring.poison(),
         is_recorded: wiring.config().record_input && !source.is_replayable(),
@@ -144,10 +147,14 @@ fn instance<S: Source>(
 }
 
 /// Where an earlier run left the partitions of the source being made.
-fn positions(wiring: &dyn Wiring, name: &str) -> Result<HashMap<String, PartitionPosition>> {
-    let Some(restored) = wiring.restored() else { return Ok(HashMap::new()) };
+fn positions(wiring: &dyn Wiring, name: &str) -> Result<Option<HashMap<String, PartitionPosition>>> {
+    let Some(restored) = wiring.restored() else { return Ok(None) };
     // Those of all instances: a partition may have moved to another one.
     let instances = restored.records::<Positions>(name, EntryKind::Positions, 0, 0)?;
+    if instances.is_empty() {
+        // The earlier run did not have this source: it begins.
+        return Ok(None);
+    }
     let all = instances.into_iter().flat_map(|positions| positions.partitions);
-    Ok(all.map(|partition| (partition.partition.clone(), partition)).collect())
+    Ok(Some(all.map(|partition| (partition.partition.clone(), partition)).collect()))
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::batch::{Record, Value};
 use crate::channel::{
@@ -16,7 +17,7 @@ use crate::operator::output::OnCommit;
 use crate::operator::{Context, Next};
 use crate::sink::{OutputMode, SinkParallelism, Subtask};
 use crate::source::Boundedness;
-use crate::stage::{Frame, OperatorInstance, Outlet, Output, Poison, Reopen, StageInstance, Tape};
+use crate::stage::{Frame, OperatorInstance, Outlet, Output, Poison, Reopen, Roster, StageInstance, Tape};
 use crate::state::{Follower, StateBackend, StateCodec};
 use crate::telemetry::Meter;
 use crate::time::Clock;
@@ -51,6 +52,8 @@ pub(crate) trait Wiring {
     fn consumers(&mut self, port: usize) -> Result<Vec<Erased>>;
     /// This subtask's share of the partitions of the source being made.
     fn partitions(&self) -> Vec<String>;
+    /// The partitions of the source being made, if there may be more of them while it runs.
+    fn roster(&self) -> Option<Arc<Roster>>;
     /// Where the state of the node being made goes when it outgrows its share of memory, and that share.
     fn state(&mut self) -> StatePlace;
     /// What an earlier run left of the node being made; `None` when there was none.
@@ -98,6 +101,8 @@ pub(crate) enum NodeKind {
     Source {
         boundedness: Boundedness,
         partitions: Discover,
+        /// How often they are asked for again.
+        discovery_interval: Option<Duration>,
         reopen: Reopen,
     },
     /// Map, filter and the like.

@@ -9,7 +9,7 @@ mod graph;
 mod validate;
 
 pub(crate) use self::graph::{
-    AggregateKind, Edge, EdgeKind, Erased, Graph, Keeps, Maker, Node, NodeId, NodeKind, StatePlace,
+    AggregateKind, Discover, Edge, EdgeKind, Erased, Graph, Keeps, Maker, Node, NodeId, NodeKind, StatePlace,
     TypedEdge, Wiring, downstream, kept,
 };
 

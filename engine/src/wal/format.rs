@@ -8,6 +8,16 @@ use crate::time::Epoch;
 /// Largest record, framing included. A length beyond it is no length.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
+/// A payload, or some of it, one part behind the other: what is large is not copied in front of the log.
+pub(super) type Parts<'a> = [&'a [u8]; 2];
+
+/// The first so many bytes of a payload, and the others.
+pub(super) fn split_parts([head, tail]: Parts<'_>, at: usize) -> (Parts<'_>, Parts<'_>) {
+    let (head, head_rest) = head.split_at(at.min(head.len()));
+    let (tail, tail_rest) = tail.split_at((at - head.len()).min(tail.len()));
+    ([head, tail], [head_rest, tail_rest])
+}
+
 pub(super) const VERSION: u32 = 1;
 pub(super) const SEGMENT_HEADER_BYTES: usize = 64;
 pub(super) const RECORD_HEADER_BYTES: usize = 32;
@@ -266,11 +276,12 @@ pub(super) fn framing_bytes(owner: &str) -> Result<usize> {
 }
 
 /// Appends a record, which is no larger than [`RECORD_BYTES_MAX`].
-pub(super) fn encode(framing: &Framing<'_>, payload: &[u8], seed: u32, out: &mut Vec<u8>) {
+pub(super) fn encode(framing: &Framing<'_>, payload: Parts<'_>, seed: u32, out: &mut Vec<u8>) {
     let start = out.len();
+    let payload_bytes = payload[0].len() + payload[1].len();
     let frame = (SUBTASK_BYTES + framing.owner.len()).next_multiple_of(ALIGN);
     let unsynced = u32::try_from(framing.lsn.0.saturating_sub(framing.durable.0)).unwrap_or(UNKNOWN);
-    out.extend_from_slice(&((frame + payload.len()) as u32).to_le_bytes());
+    out.extend_from_slice(&((frame + payload_bytes) as u32).to_le_bytes());
     out.push(framing.kind as u8);
     out.push(framing.flags);
     out.extend_from_slice(&(framing.owner.len() as u16).to_le_bytes());
@@ -281,8 +292,8 @@ pub(super) fn encode(framing: &Framing<'_>, payload: &[u8], seed: u32, out: &mut
     out.extend_from_slice(&framing.subtask.to_le_bytes());
     out.extend_from_slice(framing.owner.as_bytes());
     out.resize(start + RECORD_HEADER_BYTES + frame, 0);
-    out.extend_from_slice(payload);
-    out.resize(out.len() + (payload.len().next_multiple_of(ALIGN) - payload.len()), 0);
+    payload.iter().for_each(|part| out.extend_from_slice(part));
+    out.resize(out.len() + (payload_bytes.next_multiple_of(ALIGN) - payload_bytes), 0);
     seal(&mut out[start..], seed);
 }
 

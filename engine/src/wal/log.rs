@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{
-    ALIGN, CONTINUED, Framing, RECORD_BYTES_MAX, RecordKind, SegmentHeader, encode, framing_bytes, seed,
+    ALIGN, CONTINUED, Framing, Parts, RECORD_BYTES_MAX, RecordKind, SegmentHeader, encode, framing_bytes,
+    seed, split_parts,
 };
 use super::survey::{Base, Delivered};
 use super::trouble::{explain, is_full, segment_path};
@@ -65,6 +66,14 @@ pub struct EpochLog {
     pub(super) delivered: Delivered,
     /// Why the log cannot go on.
     pub(super) lost: Option<String>,
+}
+
+/// A place at the end of the log, while nothing but appending happens.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    offset: u64,
+    buffered: usize,
+    next: Lsn,
 }
 
 impl EpochLog {
@@ -130,6 +139,18 @@ impl EpochLog {
         subtask: u32,
         payload: &[u8],
     ) -> Result<Lsn> {
+        self.append_parts(epoch, kind, owner, subtask, [payload, &[]])
+    }
+
+    /// As [`append`](Self::append), of a payload in two parts.
+    pub(crate) fn append_parts(
+        &mut self,
+        epoch: Epoch,
+        kind: RecordKind,
+        owner: &str,
+        subtask: u32,
+        payload: Parts<'_>,
+    ) -> Result<Lsn> {
         self.check_usable()?;
         self.check_kind(epoch, kind)?;
         self.put(epoch, kind, owner, subtask, payload)?;
@@ -152,13 +173,11 @@ impl EpochLog {
         self.check_new(epoch)?;
         // Room first: the way back from a failed write is then one cut of the buffer.
         self.make_room(self.record_bytes("", payload.len())?)?;
-        let (length, next) = (self.buffer.len(), self.next);
-        self.put(epoch, RecordKind::Commit, "", 0, payload)?;
+        let mark = self.mark();
+        self.put(epoch, RecordKind::Commit, "", 0, [payload, &[]])?;
         failpoint::pass("commit.write");
         if let Err(error) = self.flush() {
-            self.buffer.truncate(length);
-            self.next = next;
-            return Err(error);
+            return Err(self.take_back(mark, error));
         }
         failpoint::pass("commit.written");
         if !failpoint::bug("commit-unsynced") {
@@ -232,31 +251,54 @@ impl EpochLog {
         )))
     }
 
-    /// Encodes a record into the buffer, in parts if it is large. All parts are in one segment.
+    /// Encodes a record into the buffer, in parts if it is large, which are written as the buffer fills. All
+    /// parts are in one segment.
     fn put(
         &mut self,
         epoch: Epoch,
         kind: RecordKind,
         owner: &str,
         subtask: u32,
-        payload: &[u8],
+        payload: Parts<'_>,
     ) -> Result<()> {
-        self.make_room(self.record_bytes(owner, payload.len())?)?;
+        self.make_room(self.record_bytes(owner, payload[0].len() + payload[1].len())?)?;
         let part_bytes = self.part_bytes(owner)?;
         let seed = seed(self.job, self.current.number);
-        let mut rest = payload;
+        let (mark, mut rest) = (self.mark(), payload);
         loop {
-            let (part, after) = rest.split_at(part_bytes.min(rest.len()));
-            let flags = if after.is_empty() { 0 } else { CONTINUED };
+            let (part, after) = split_parts(rest, part_bytes);
+            let is_last = after.iter().all(|part| part.is_empty());
+            let flags = if is_last { 0 } else { CONTINUED };
             let (lsn, durable) = (self.next, self.durable);
             let framing = Framing { kind, flags, epoch, owner, subtask, lsn, durable };
             encode(&framing, part, seed, &mut self.buffer);
             self.next = Lsn(lsn.0 + 1);
-            rest = after;
-            if rest.is_empty() {
+            if is_last {
                 return Ok(());
             }
+            if self.buffer.len() + part_bytes > self.limits.buffer_bytes
+                && let Err(error) = self.flush()
+            {
+                return Err(self.take_back(mark, error));
+            }
+            rest = after;
         }
+    }
+
+    /// Where the log ends now.
+    fn mark(&self) -> Mark {
+        Mark { offset: self.current.offset, buffered: self.buffer.len(), next: self.next }
+    }
+
+    /// Takes back what was appended behind a mark, because some of it could not be written.
+    fn take_back(&mut self, mark: Mark, error: Error) -> Error {
+        self.buffer.truncate(mark.buffered);
+        self.next = mark.next;
+        if self.lost.is_none() && self.current.offset > mark.offset {
+            self.current.offset = mark.offset;
+            return self.cut_back().err().unwrap_or(error);
+        }
+        error
     }
 
     /// Most bytes of a payload in one record.
@@ -348,7 +390,7 @@ impl EpochLog {
             durable,
         };
         let mut bytes = Vec::new();
-        encode(&framing, &base.encode(), seed(self.job, number), &mut bytes);
+        encode(&framing, [&base.encode(), &[]], seed(self.job, number), &mut bytes);
         bytes
     }
 
@@ -357,7 +399,7 @@ impl EpochLog {
         let (epoch, lsn) = (self.committed, self.next);
         let kind = RecordKind::Synced;
         let framing = Framing { kind, flags: 0, epoch, owner: "", subtask: 0, lsn, durable: self.durable };
-        encode(&framing, &[], seed(self.job, self.current.number), &mut self.buffer);
+        encode(&framing, [&[], &[]], seed(self.job, self.current.number), &mut self.buffer);
         self.next = Lsn(lsn.0 + 1);
         // The epoch is durable: what is wrong with this write is the next call's business.
         let _ = self.flush();

@@ -97,7 +97,8 @@ impl fmt::Display for JobId {
 pub struct LogLimits {
     /// A new segment begins when the next record would go beyond this many bytes. Default 64 MiB.
     pub segment_bytes: u64,
-    /// Larger payloads are split. Default and most: [`RECORD_BYTES_MAX`].
+    /// Larger payloads are split, so that they are copied, summed and written while the processor has them in
+    /// its cache. Default 256 KiB, at most [`RECORD_BYTES_MAX`].
     pub record_bytes_max: usize,
     /// Appended records are written when they reach this many bytes. Default 1 MiB.
     pub buffer_bytes: usize,
@@ -122,7 +123,7 @@ impl Default for LogLimits {
     fn default() -> Self {
         LogLimits {
             segment_bytes: 64 << 20,
-            record_bytes_max: RECORD_BYTES_MAX,
+            record_bytes_max: 256 << 10,
             buffer_bytes: 1 << 20,
             archive: false,
             truncate_at: None,

@@ -18,7 +18,6 @@ use headwater::sink::{OutputMode, Sink, SinkParallelism, SinkWriter, Subtask};
 
 use self::server::Address;
 use self::table::PostgresTable;
-use super::cells::fields;
 use super::options::{Options, sink_options};
 use super::writer::Writer;
 
@@ -97,10 +96,7 @@ impl<T: Record> Sink<T> for PostgresSink {
     }
 
     fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
-        let fields = fields::<T>();
-        self.options.check(&fields)?;
-        let sink = self.options.exactly_once.clone();
-        let table = PostgresTable::open(self.address.server()?, self.options.clone(), fields)?;
-        Ok(Box::new(Writer::<T, _>::open(table, sink, subtask)?))
+        let table = |options, fields| PostgresTable::open(self.address.server()?, options, fields);
+        Ok(Box::new(Writer::<T, _>::open(&self.options, subtask, table)?))
     }
 }

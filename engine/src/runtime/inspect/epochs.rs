@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Inspection;
 use crate::batch::Value;
-use crate::epoch::decode_record;
+use crate::epoch::{decode_record, delivered};
 use crate::error::Result;
-use crate::runtime::job::{CommitNote, delivered};
+use crate::runtime::job::CommitNote;
 use crate::stage::Positions;
 use crate::telemetry::Counts;
 use crate::time::Epoch;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::Inspection;
 use super::epochs::{Draft, EpochReport};
+use crate::epoch::delivered;
 use crate::error::Result;
-use crate::runtime::job::{Manifest, Snapshots, delivered, read_manifest};
+use crate::runtime::job::{Manifest, Snapshots, read_manifest};
 use crate::time::Epoch;
 use crate::wal::{Lsn, Record, RecordKind};
 

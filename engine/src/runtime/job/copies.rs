@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::delivered;
 use super::manifest::{Manifest, NodeNote};
 use super::savepoint::Requests;
 use super::snapshots::{Purpose, Snapshots, remove, store_of};
 use crate::channel::{WorkSender, work_queue};
+use crate::epoch::delivered;
 use crate::error::guard;
 use crate::error::{Error, Result};
 use crate::failpoint;

@@ -45,7 +45,7 @@ use super::epochs::Complete;
 use super::replay::is_capsule;
 use crate::batch::{KeyGroup, hash_bytes};
 use crate::config::EngineConfig;
-use crate::epoch::{Entry, EntryKind, Restored, decode_record, encode_record};
+use crate::epoch::{Entry, EntryKind, Restored, decode_record, delivered, encode_record};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::storage::{DirectoryStorage, Storage};
@@ -120,11 +120,6 @@ pub(super) fn entry_kind(kind: RecordKind) -> Option<EntryKind> {
         RecordKind::Decision => EntryKind::Decision,
         _ => return None,
     })
-}
-
-/// The epoch up to which the output of a sink survives by itself, as the entry of a later epoch says.
-pub(super) fn delivered(payload: &[u8]) -> u64 {
-    payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The job that a topology is, by its name.
@@ -497,7 +492,7 @@ impl DurableLog {
             owner: entry.owner.clone(),
             subtask: entry.subtask,
             epoch: epoch.0,
-            payload: entry.payload.clone(),
+            payload: entry.payload.to_vec(),
         });
         let manifest = Manifest {
             job: self.log.job(),
@@ -550,13 +545,14 @@ impl Durable for DurableLog {
         let mut order = self.order(epoch, &entries);
         for entry in entries {
             if entry.kind == EntryKind::StoreChanges {
-                changes.push((entry.owner, entry.payload));
+                changes.push((entry.owner, entry.payload.into_bytes()));
                 continue;
             }
             if entry.kind == EntryKind::Staged {
-                shown = shown.min(delivered(&entry.payload));
+                shown = shown.min(delivered(entry.payload.parts()[0]));
             }
-            self.log.append(epoch, kind_of(entry.kind), &entry.owner, entry.subtask, &entry.payload)?;
+            let (kind, parts) = (kind_of(entry.kind), entry.payload.parts());
+            self.log.append_parts(epoch, kind, &entry.owner, entry.subtask, parts)?;
             failpoint::pass("log.append");
         }
         failpoint::pass("log.appended");

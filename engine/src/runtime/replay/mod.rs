@@ -267,7 +267,7 @@ impl Run {
         };
         let mut again = Said::default();
         for entry in complete.entries.iter().filter(|entry| entry.kind != EntryKind::StoreChanges) {
-            again.add(kind_of(entry.kind), &entry.owner, entry.subtask, &entry.payload)?;
+            again.add(kind_of(entry.kind), &entry.owner, entry.subtask, &entry.payload.to_vec())?;
         }
         self.log.commit(complete)?;
         self.epochs.commit(Epoch(epoch));

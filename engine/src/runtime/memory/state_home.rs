@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::memory::{STORE_PART, combine_bytes, held_bytes, hot_bytes};
+use super::{STORE_PART, combine_bytes, held_bytes, hot_bytes};
 use crate::config::EngineConfig;
 use crate::error::Result;
 use crate::error::guard;

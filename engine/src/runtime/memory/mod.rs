@@ -1,5 +1,8 @@
 //! How the memory of a run is divided, and how much of it the allocator may keep to itself.
 
+mod state_home;
+
+pub(super) use self::state_home::StateHome;
 use crate::channel::ChannelLimits;
 use crate::config::EngineConfig;
 

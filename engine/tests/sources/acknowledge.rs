@@ -1,5 +1,4 @@
 //! Sources that cannot be read again: a peer forgets what was acknowledged, and sends the rest again.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
 use std::sync::{Arc, Mutex};
 
