@@ -156,5 +156,9 @@ fn a_folder_of_another_run_is_not_written_over() {
     let staged = writer.prepare(cut).unwrap();
     let error = writer.commit(cut.epoch, &staged).unwrap_err().to_string();
     assert!(error.contains("another run wrote to this folder"), "{error}");
+    let part = folder.path().join(".part-0-00000001.parquet.part");
+    fs::write(&part, "cut").unwrap();
+    let error = writer.commit(cut.epoch, &staged).unwrap_err().to_string();
+    assert!(error.contains("has 3 bytes where"), "{error}");
     assert_eq!(read(&ParquetFile::<u64>::read(folder.path())).unwrap().0, [1]);
 }

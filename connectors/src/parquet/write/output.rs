@@ -148,7 +148,8 @@ impl<T: Record> Output<T> {
         });
         let most = if self.place.is_remote() { REMOTE_KEPT_BYTES_MAX } else { KEPT_BYTES_MAX };
         let most = failpoint::limit("HEADWATER_KEPT_BYTES", self.roll.kept_bytes_max.unwrap_or(most));
-        if self.kept_before + self.kept_now > most && !self.is_direct {
+        let begun = self.open.iter().map(|open| open.rows.bytes() as u64).sum::<u64>();
+        if self.kept_before + self.kept_now + begun > most && !self.is_direct {
             self.is_direct = true;
             if self.place.is_remote() {
                 return result;
