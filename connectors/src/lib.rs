@@ -16,10 +16,13 @@ mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+#[cfg(feature = "parquet")]
+mod parquet;
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 mod registry;
 mod share;
 mod socket;
+mod store;
 
 pub use self::console::Console;
 #[cfg(feature = "postgres")]
@@ -37,6 +40,8 @@ pub use self::http::{HttpPosition, HttpRequestPosition, HttpSink, HttpSource};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaCluster, KafkaMessage, KafkaPosition, KafkaSink, KafkaSource};
 pub use self::memory::{Collect, MemorySource};
+#[cfg(feature = "parquet")]
+pub use self::parquet::{ParquetFile, ParquetPosition, ParquetSink};
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 pub use self::registry::SchemaRegistry;
 pub use self::share::EpochShare;

@@ -9,6 +9,10 @@ use headwater::error::{Error, Result};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use crate::store;
+#[cfg(feature = "object-store")]
+use crate::store::Object;
+
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const COMPRESSED_BUFFER_BYTES: usize = 64 << 10;
@@ -20,9 +24,48 @@ pub(super) struct Input {
 }
 
 enum Bytes {
-    Plain(File),
-    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
+    Plain(Raw),
+    Gzip(Box<MultiGzDecoder<BufReader<Raw>>>),
     Zstd(Box<ZstdFrames>),
+}
+
+/// The bytes as they are stored.
+enum Raw {
+    File(File),
+    #[cfg(feature = "object-store")]
+    Object(Box<Object>),
+}
+
+impl Raw {
+    fn open(path: &Path) -> Result<Self> {
+        if store::is_url(path) {
+            #[cfg(feature = "object-store")]
+            return Ok(Raw::Object(Box::new(Object::open(path)?)));
+            #[cfg(not(feature = "object-store"))]
+            return Err(store::not_built(path));
+        }
+        File::open(path).map(Raw::File).map_err(|error| Error::io(path, error))
+    }
+}
+
+impl Read for Raw {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Raw::File(file) => file.read(buffer),
+            #[cfg(feature = "object-store")]
+            Raw::Object(object) => object.read(buffer),
+        }
+    }
+}
+
+impl Seek for Raw {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Raw::File(file) => file.seek(to),
+            #[cfg(feature = "object-store")]
+            Raw::Object(object) => object.seek(to),
+        }
+    }
 }
 
 impl Input {
@@ -32,7 +75,7 @@ impl Input {
     /// The file cannot be opened, or is not compressed as its name says.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let io_error = |error| Error::io(path, error);
-        let mut file = File::open(path).map_err(io_error)?;
+        let mut file = Raw::open(path)?;
         let mut magic = Vec::with_capacity(ZSTD_MAGIC.len());
         file.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut magic).map_err(io_error)?;
         // What cannot be rewound, such as a named pipe, is not a file that can be read again either.
@@ -61,14 +104,35 @@ impl Input {
         !matches!(self.bytes, Bytes::Plain(_))
     }
 
-    /// What the system knows of the open file.
-    pub(super) fn metadata(&self) -> Result<Metadata> {
-        let file = match &self.bytes {
-            Bytes::Plain(file) => file,
+    fn raw(&self) -> &Raw {
+        match &self.bytes {
+            Bytes::Plain(raw) => raw,
             Bytes::Gzip(decoder) => decoder.get_ref().get_ref(),
             Bytes::Zstd(frames) => frames.source.get_ref(),
-        };
-        file.metadata().map_err(|error| Error::io(&self.path, error))
+        }
+    }
+
+    /// Bytes of the open file, as it is stored.
+    pub(super) fn length(&self) -> Result<u64> {
+        match self.raw() {
+            Raw::File(_) => Ok(self.metadata()?.len()),
+            #[cfg(feature = "object-store")]
+            Raw::Object(object) => Ok(object.length()),
+        }
+    }
+
+    /// What the system knows of the open file.
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        match self.raw() {
+            Raw::File(file) => file.metadata().map_err(|error| Error::io(&self.path, error)),
+            #[cfg(feature = "object-store")]
+            Raw::Object(_) => {
+                let path = self.path.display();
+                Err(Error::Config(format!(
+                    "`{path}`: an object does not grow, so that it cannot be followed"
+                )))
+            }
+        }
     }
 
     /// Goes on at an offset of a plain file.
@@ -111,13 +175,13 @@ impl Input {
 
 /// All frames of a zstd file, one after the other.
 struct ZstdFrames {
-    source: BufReader<File>,
+    source: BufReader<Raw>,
     decoder: FrameDecoder,
     frame_open: bool,
 }
 
 impl ZstdFrames {
-    fn new(source: BufReader<File>) -> Self {
+    fn new(source: BufReader<Raw>) -> Self {
         ZstdFrames { source, decoder: FrameDecoder::new(), frame_open: false }
     }
 

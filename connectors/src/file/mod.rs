@@ -12,7 +12,7 @@ mod csv;
 mod input;
 mod json;
 mod options;
-mod paths;
+pub(crate) mod paths;
 mod reader;
 mod records;
 mod text;

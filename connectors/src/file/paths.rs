@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use headwater::error::{Error, Result};
 
+use crate::store;
+
 /// All files that the paths stand for, each once, in the order of the paths and sorted within one.
 ///
 /// # Errors
 /// A path stands for no file, or a directory cannot be listed.
-pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for path in paths {
         for file in expanded(path)? {
@@ -21,6 +23,10 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
+    if store::is_url(path) {
+        return store::objects(path);
+    }
+    let path = store::local(path);
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => directory(path),
         Ok(_) => Ok(vec![path.to_owned()]),

@@ -164,7 +164,7 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
             self.seek = position.offset;
             return Ok(());
         }
-        let length = self.input.metadata()?.len();
+        let length = self.input.length()?;
         if length < position.offset {
             return Err(self.too_short(position.offset, length));
         }
@@ -197,7 +197,7 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
             usize::MAX
         } else {
             // One more byte, so that the end is seen without a buffer that is larger than the file.
-            let length = self.input.metadata()?.len();
+            let length = self.input.length()?;
             usize::try_from(length.saturating_sub(self.window.offset_read()) + 1).unwrap_or(usize::MAX)
         };
         match self.window.fill(&mut self.input, left) {
@@ -216,7 +216,7 @@ impl<T: Record, F: TextFormat<T>> FileReader<T, F> {
             self.window.finish();
             return Ok(None);
         }
-        let length = self.input.metadata()?.len();
+        let length = self.input.length()?;
         if length < self.window.offset_read() {
             return Err(self.too_short(self.window.offset_read(), length));
         }

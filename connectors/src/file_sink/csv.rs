@@ -8,7 +8,8 @@ use headwater::sink::{OutputMode, Sink, SinkParallelism, SinkWriter, Subtask};
 use headwater::{Error, Result};
 
 use super::layout::{Layout, Place, Roll};
-use super::output::{FileOutput, two_phases};
+use super::output::two_phases;
+use super::text::TextOutput;
 use crate::format::{encode_csv_header, encode_csv_row};
 
 /// Writes rows to a file, one line of comma-separated cells per row; a name that ends in `.gz`
@@ -44,7 +45,9 @@ impl CsvSink {
     }
 
     /// A sink that writes files `part-SUBTASK-EPOCH.csv` into a folder: one writer per subtask, and a new
-    /// file when the last one is large or old enough.
+    /// file when the last one is large or old enough. With the feature `object-store` the folder may be a URL,
+    /// `s3://BUCKET/PATH`, `gs://` or `az://`: then an object is put there as a whole when it is complete, with
+    /// 64 MiB at the latest, which the log keeps until then.
     ///
     /// ```
     /// use headwater_connectors::CsvSink;
@@ -111,13 +114,13 @@ impl<T: Record> Sink<T> for CsvSink {
         if self.header {
             encode_csv_header::<T>(self.delimiter, &mut header);
         }
-        let output = FileOutput::new(Layout::new(&self.place, "csv", subtask)?, header)?;
+        let output = TextOutput::new(Layout::new(&self.place, "csv", subtask)?, header)?;
         Ok(Box::new(Writer { output, delimiter: self.delimiter }))
     }
 }
 
 struct Writer {
-    output: FileOutput,
+    output: TextOutput,
     delimiter: u8,
 }
 

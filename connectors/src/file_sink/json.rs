@@ -8,7 +8,8 @@ use headwater::batch::{Batch, Record};
 use headwater::sink::{OutputMode, Sink, SinkParallelism, SinkWriter, Subtask};
 
 use super::layout::{Layout, Place, Roll};
-use super::output::{FileOutput, two_phases};
+use super::output::two_phases;
+use super::text::TextOutput;
 use crate::format::encode_json_line;
 
 /// Writes rows to a file, one JSON object per line; a name that ends in `.gz` compresses it.
@@ -39,7 +40,9 @@ impl JsonLinesSink {
     }
 
     /// A sink that writes files `part-SUBTASK-EPOCH.jsonl` into a folder: one writer per subtask, and a new
-    /// file when the last one is large or old enough.
+    /// file when the last one is large or old enough. With the feature `object-store` the folder may be a URL,
+    /// `s3://BUCKET/PATH`, `gs://` or `az://`: then an object is put there as a whole when it is complete, with
+    /// 64 MiB at the latest, which the log keeps until then.
     ///
     /// ```
     /// use headwater_connectors::JsonLinesSink;
@@ -85,12 +88,12 @@ impl<T: Record> Sink<T> for JsonLinesSink {
 
     fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
         let layout = Layout::new(&self.place, "jsonl", subtask)?;
-        Ok(Box::new(Writer { output: FileOutput::new(layout, Vec::new())? }))
+        Ok(Box::new(Writer { output: TextOutput::new(layout, Vec::new())? }))
     }
 }
 
 struct Writer {
-    output: FileOutput,
+    output: TextOutput,
 }
 
 impl<T: Record> SinkWriter<T> for Writer {
