@@ -3,9 +3,9 @@
 //! Run with: `cargo run --release -p examples --features kafka --example kafka_iris`
 //!
 //! You will see how many flowers there are of each species, and the means of their measures. Without
-//! `--brokers` the flowers come from a bundled file. With `--brokers HOST:PORT --topic iris --send FILE --until-end`
-//! the rows of a file are first sent to a topic, and then read from there. Without `--until-end` the table is
-//! shown again as flowers come, until Ctrl-C.
+//! `--brokers` the flowers come from a bundled file. With `--brokers HOST:PORT --topic iris --send FILE
+//! --until-end` the rows of a file are first sent to a topic, and then read from there. Without `--until-end`
+//! the table is shown again as flowers come, until Ctrl-C.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -16,6 +16,8 @@ mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod registry;
 mod share;
 mod socket;
 
@@ -35,5 +37,7 @@ pub use self::http::{HttpPosition, HttpRequestPosition, HttpSink, HttpSource};
 #[cfg(feature = "kafka")]
 pub use self::kafka::{KafkaCluster, KafkaMessage, KafkaPosition, KafkaSink, KafkaSource};
 pub use self::memory::{Collect, MemorySource};
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub use self::registry::SchemaRegistry;
 pub use self::share::EpochShare;
 pub use self::socket::SocketLines;

@@ -64,6 +64,20 @@ check_kafka() {
     ok "kafka: the records are there after kill -9"
 }
 
+check_registry() {
+    local body='{"schema":"\\"long\\""}' kind='Content-Type: application/vnd.schemaregistry.v1+json' first
+    if ! have curl; then
+        ok "registry: runs; curl, to try more, is missing"
+        return
+    fi
+    first=$(curl -sS --max-time 20 -H "$kind" -d "$body" "$SCHEMA_REGISTRY_URL/subjects/checked/versions")
+    [[ $first == '{"id":'* ]] || broken "registry: a schema is registered with $first"
+    kill_and_start registry
+    [ "$(curl -sS --max-time 20 -H "$kind" -d "$body" "$SCHEMA_REGISTRY_URL/subjects/checked/versions")" = "$first" ] \
+        || broken "registry lost a schema by kill -9"
+    ok "registry: a schema has the same id after kill -9"
+}
+
 check_postgres() {
     [ "$(psql "$POSTGRES_URL" -XqAtc 'select 1' </dev/null)" = 1 ] || broken "postgres: select 1"
     [ "$(postgres_says headwater 'show wal_level')" = logical ] || broken "postgres: wal_level"

@@ -153,6 +153,22 @@ impl<T: Record> FramedSocket<T> {
         FramedSocket::new(address.into(), PayloadFormat::csv())
     }
 
+    /// Listens on `host:port`; each record is Avro, of a schema that is given or in a registry, as for
+    /// `KafkaSource::avro`.
+    #[cfg(feature = "avro")]
+    #[must_use]
+    pub fn avro(address: impl Into<String>, schemas: impl Into<crate::format::AvroSchemas>) -> Self {
+        FramedSocket::new(address.into(), PayloadFormat::avro(schemas.into()))
+    }
+
+    /// Listens on `host:port`; each record is a message of Protocol Buffers, of a schema that is given or in a
+    /// registry, as for `KafkaSource::protobuf`.
+    #[cfg(feature = "protobuf")]
+    #[must_use]
+    pub fn protobuf(address: impl Into<String>, schemas: impl Into<crate::format::ProtobufSchemas>) -> Self {
+        FramedSocket::new(address.into(), PayloadFormat::protobuf(schemas.into()))
+    }
+
     fn new(address: String, format: PayloadFormat<T>) -> Self {
         let limits = Limits { frame_bytes_max: 1 << 20, connections_max: 256, clients_max: 1_000 };
         FramedSocket { address, listener: None, format, limits, until_ended: None }

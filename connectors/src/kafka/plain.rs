@@ -46,21 +46,23 @@ impl<T: Record> Plain<T> {
 
 impl<T: Record> SinkWriter<T> for Plain<T> {
     fn write(&mut self, batch: &Batch<T>) -> Result<()> {
-        let Plain { client, topic, encoding, key, value, .. } = self;
+        let Plain { client, cluster, topic, encoding, key, value } = self;
         let mut outcome = Ok(());
         batch.for_each(|_, view| {
             if outcome.is_ok() {
                 key.clear();
                 value.clear();
                 let has_key = encoding.key(view, key);
-                encoding.value(view, value);
-                let timestamp = encoding.timestamp(view);
-                let row = Row { key: has_key.then_some(key), value, timestamp };
-                outcome = client.send(topic, row, None);
+                outcome = encoding.value(view, value).and_then(|()| {
+                    let timestamp = encoding.timestamp(view);
+                    let row = Row { key: has_key.then_some(key), value, timestamp };
+                    let sent = client.send(topic, row, None);
+                    sent.map_err(|error| cluster.explain("a row cannot be sent", &error, &client.notes))
+                });
             }
         });
         client.producer.poll(Duration::ZERO);
-        outcome.map_err(|error| self.cluster.explain("a row cannot be sent", &error, &self.client.notes))?;
+        outcome?;
         self.check()
     }
 

@@ -17,27 +17,23 @@ use super::staged::{self, Author, NO_TIMESTAMP, Staging};
 use super::token::{TOKEN_TOPIC, Tokens};
 use super::topic::ensure_topic;
 use super::transactions::Transactions;
-use crate::format::{encode_csv_row, encode_json_line};
+use crate::format::{PayloadEncoder, PayloadEncoding, encode_csv_row, encode_json_line};
 
 type Write<T> = dyn for<'a> Fn(<T as Record>::View<'a>, &mut Vec<u8>) + Send + Sync;
 type Time<T> = dyn for<'a> Fn(<T as Record>::View<'a>) -> Timestamp + Send + Sync;
 
 /// How a row becomes a message.
 pub(super) struct Encoding<T: Record> {
-    value: Arc<Write<T>>,
+    value: Box<dyn PayloadEncoder<T>>,
     key: Option<Arc<Write<T>>>,
     timestamp: Option<Arc<Time<T>>>,
 }
 
-impl<T: Record> Clone for Encoding<T> {
-    fn clone(&self) -> Self {
-        Encoding { value: Arc::clone(&self.value), key: self.key.clone(), timestamp: self.timestamp.clone() }
-    }
-}
-
 impl<T: Record> Encoding<T> {
-    pub(super) fn value(&self, view: T::View<'_>, out: &mut Vec<u8>) {
-        (self.value)(view, out);
+    /// # Errors
+    /// The row has no such form.
+    pub(super) fn value(&mut self, view: T::View<'_>, out: &mut Vec<u8>) -> Result<()> {
+        self.value.encode(view, out)
     }
 
     /// False when messages have no key.
@@ -85,7 +81,10 @@ impl<T: Record> Encoding<T> {
 pub struct KafkaSink<T: Record> {
     cluster: KafkaCluster,
     topic: String,
-    encoding: Encoding<T>,
+    value: PayloadEncoding<T>,
+    key: Option<Arc<Write<T>>>,
+    timestamp: Option<Arc<Time<T>>>,
+    subject: Option<String>,
     exactly_once: Option<String>,
     token_topic: String,
     create: Option<i32>,
@@ -101,6 +100,14 @@ impl<T: Record> fmt::Debug for KafkaSink<T> {
             .field("topic", &self.topic)
             .field("exactly_once", &self.exactly_once)
             .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSink<Vec<u8>> {
+    /// Each value is the bytes of a row.
+    #[must_use]
+    pub fn bytes(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
+        KafkaSink::<Vec<u8>>::with(cluster, topic, |view, out| out.extend(view.iter()))
     }
 }
 
@@ -123,6 +130,38 @@ impl<T: Record> KafkaSink<T> {
         })
     }
 
+    /// Each value is Avro. With a registry, the schema of the rows is registered when the sink opens, and its id
+    /// stands in front of each value, as Confluent's clients write it: under the topic's name and `-value`, unless
+    /// [`subject`](Self::subject) says otherwise. A row that does not fit its schema fails the job.
+    ///
+    /// ```no_run
+    /// use headwater_connectors::{KafkaSink, SchemaRegistry};
+    ///
+    /// let registry = SchemaRegistry::at("http://127.0.0.1:8081");
+    /// let totals = KafkaSink::<(String, u64)>::avro("127.0.0.1:9092", "totals", registry);
+    /// ```
+    #[cfg(feature = "avro")]
+    #[must_use]
+    pub fn avro(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        schemas: impl Into<crate::format::AvroSchemas>,
+    ) -> Self {
+        KafkaSink::new(cluster.into(), topic.into(), PayloadEncoding::avro(schemas.into()))
+    }
+
+    /// Each value is a message of Protocol Buffers. With a registry, the schema of the rows is registered when
+    /// the sink opens, as for `avro`. A row that does not fit its schema fails the job.
+    #[cfg(feature = "protobuf")]
+    #[must_use]
+    pub fn protobuf(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        schemas: impl Into<crate::format::ProtobufSchemas>,
+    ) -> Self {
+        KafkaSink::new(cluster.into(), topic.into(), PayloadEncoding::protobuf(schemas.into()))
+    }
+
     /// Each value is what `encode` appends for a row.
     #[must_use]
     pub fn with(
@@ -130,10 +169,17 @@ impl<T: Record> KafkaSink<T> {
         topic: impl Into<String>,
         encode: impl for<'a> Fn(T::View<'a>, &mut Vec<u8>) + Send + Sync + 'static,
     ) -> Self {
+        KafkaSink::new(cluster.into(), topic.into(), PayloadEncoding::with(encode))
+    }
+
+    fn new(cluster: KafkaCluster, topic: String, value: PayloadEncoding<T>) -> Self {
         KafkaSink {
-            cluster: cluster.into(),
-            topic: topic.into(),
-            encoding: Encoding { value: Arc::new(encode), key: None, timestamp: None },
+            cluster,
+            topic,
+            value,
+            key: None,
+            timestamp: None,
+            subject: None,
             exactly_once: None,
             token_topic: TOKEN_TOPIC.to_owned(),
             create: None,
@@ -146,7 +192,7 @@ impl<T: Record> KafkaSink<T> {
     /// The key of a message, as the bytes that `key` appends; without it, messages are spread over the partitions.
     #[must_use]
     pub fn key(mut self, key: impl for<'a> Fn(T::View<'a>, &mut Vec<u8>) + Send + Sync + 'static) -> Self {
-        self.encoding.key = Some(Arc::new(key));
+        self.key = Some(Arc::new(key));
         self
     }
 
@@ -156,8 +202,14 @@ impl<T: Record> KafkaSink<T> {
         mut self,
         timestamp: impl for<'a> Fn(T::View<'a>) -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        self.encoding.timestamp = Some(Arc::new(timestamp));
+        self.timestamp = Some(Arc::new(timestamp));
         self
+    }
+
+    /// The subject of the schema registry under which the schema of the values is registered (`TOPIC-value`).
+    #[must_use]
+    pub fn subject(self, subject: impl Into<String>) -> Self {
+        KafkaSink { subject: Some(subject.into()), ..self }
     }
 
     /// Every row once for readers of `read_committed`. `id` names this sink of this job in the cluster, for ever:
@@ -201,6 +253,25 @@ impl<T: Record> KafkaSink<T> {
     }
 
     /// # Errors
+    /// The rows have no such form, or their schema cannot be registered.
+    fn encoding(&self) -> Result<Encoding<T>> {
+        let subject = match &self.subject {
+            Some(_) if !self.value.has_subject => {
+                return Err(Error::Config(format!(
+                    "the sink of topic `{}` has a subject, but no schema registry: give one to \
+                     KafkaSink::avro or protobuf, or \
+                     leave the subject out",
+                    self.topic
+                )));
+            }
+            Some(subject) => subject.clone(),
+            None => format!("{}-value", self.topic),
+        };
+        let value = self.value.encoder(&subject)?;
+        Ok(Encoding { value, key: self.key.clone(), timestamp: self.timestamp.clone() })
+    }
+
+    /// # Errors
     /// The cluster cannot be reached, or has no such topic.
     fn check_topic(&self) -> Result<()> {
         if let Some(partitions) = self.create {
@@ -222,9 +293,10 @@ impl<T: Record> Sink<T> for KafkaSink<T> {
 
     fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
         self.check_topic()?;
+        let encoding = self.encoding()?;
         let (cluster, topic) = (self.cluster.clone(), self.topic.clone());
         let Some(id) = &self.exactly_once else {
-            return Ok(Box::new(Plain::new(cluster, topic, self.encoding.clone(), self.patience)?));
+            return Ok(Box::new(Plain::new(cluster, topic, encoding, self.patience)?));
         };
         if id.is_empty() {
             return Err(Error::Config("exactly_once needs an id that is not empty".to_owned()));
@@ -241,7 +313,7 @@ impl<T: Record> Sink<T> for KafkaSink<T> {
         };
         Ok(Box::new(Writer {
             transactions,
-            encoding: self.encoding.clone(),
+            encoding,
             staging: Staging::default(),
             author: Author {
                 subtask: subtask.index as u32,
@@ -268,11 +340,12 @@ impl<T: Record> SinkWriter<T> for Writer<T> {
         batch.for_each(|_, view| {
             if outcome.is_ok() {
                 let timestamp = encoding.timestamp(view);
-                outcome = staging.push(
-                    |key| encoding.key(view, key),
-                    |value| encoding.value(view, value),
-                    timestamp,
-                );
+                let Encoding { value, key, .. } = &mut *encoding;
+                let write_key = |out: &mut _| key.as_ref().map(|key| key(view, out)).is_some();
+                let mut encoded = Ok(());
+                let staged = staging.push(write_key, |out| encoded = value.encode(view, out), timestamp);
+                // What is staged goes with this writer.
+                outcome = encoded.and(staged);
             }
         });
         outcome

@@ -55,8 +55,8 @@ pub struct KafkaPosition {
 ///
 /// Only what is committed is read (`read_committed`). A partition is read no faster than the job takes its
 /// records: the client keeps at most `queued.max.messages.kbytes` of each (8 MiB unless said).
-/// Partitions that are added to the topic are read, too, from their first message on, wherever the job began in the
-/// others; see [`discovery_interval`](Self::discovery_interval).
+/// Partitions that are added to the topic are read, too, from their first message on, wherever the job began in
+/// the others; see [`discovery_interval`](Self::discovery_interval).
 ///
 /// | what | |
 /// |---|---|
@@ -110,6 +110,14 @@ impl KafkaSource<String> {
     }
 }
 
+impl KafkaSource<Vec<u8>> {
+    /// Each record is the bytes of a value.
+    #[must_use]
+    pub fn bytes(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::bytes()))
+    }
+}
+
 impl<T: Record> KafkaSource<T> {
     /// Each value is a JSON object, as a line of `JsonLines` is.
     #[must_use]
@@ -121,6 +129,56 @@ impl<T: Record> KafkaSource<T> {
     #[must_use]
     pub fn csv(cluster: impl Into<KafkaCluster>, topic: impl Into<String>) -> Self {
         KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::csv()))
+    }
+
+    /// Each value is Avro: of a schema that is given, or behind the id of one in a registry, as Confluent's
+    /// clients write it. Fields are found by their names, as [`AvroReader`](crate::format::AvroReader) says; a
+    /// value whose schema does not suit the record type is rejected. While the registry is away, the source
+    /// waits.
+    ///
+    /// ```no_run
+    /// use headwater_connectors::format::AvroSchema;
+    /// use headwater_connectors::{KafkaSource, SchemaRegistry};
+    ///
+    /// let registry = SchemaRegistry::at("http://127.0.0.1:8081");
+    /// let prices = KafkaSource::<(String, f64)>::avro("127.0.0.1:9092", "prices", registry);
+    /// // Without a registry: nothing but Avro in the values.
+    /// let schema = AvroSchema::of::<(String, f64)>()?;
+    /// let plain = KafkaSource::<(String, f64)>::avro("127.0.0.1:9092", "plain-prices", schema);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    #[cfg(feature = "avro")]
+    #[must_use]
+    pub fn avro(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        schemas: impl Into<crate::format::AvroSchemas>,
+    ) -> Self {
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::avro(schemas.into())))
+    }
+
+    /// Each value is a message of Protocol Buffers: of a schema that is given, or behind the id of one in a
+    /// registry, as Confluent's clients write it. Fields are found by their names, as
+    /// [`ProtobufReader`](crate::format::ProtobufReader) says; a value whose schema does not suit the record
+    /// type is rejected. While the registry is away, the source waits.
+    ///
+    /// ```no_run
+    /// use headwater_connectors::KafkaSource;
+    /// use headwater_connectors::format::ProtobufSchema;
+    ///
+    /// let text = "syntax = \"proto3\"; message Price { string _1 = 1; double _2 = 2; }";
+    /// let schema = ProtobufSchema::parse(text, "Price")?;
+    /// let prices = KafkaSource::<(String, f64)>::protobuf("127.0.0.1:9092", "prices", schema);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    #[cfg(feature = "protobuf")]
+    #[must_use]
+    pub fn protobuf(
+        cluster: impl Into<KafkaCluster>,
+        topic: impl Into<String>,
+        schemas: impl Into<crate::format::ProtobufSchemas>,
+    ) -> Self {
+        KafkaSource::new(cluster.into(), topic.into(), Format::Value(PayloadFormat::protobuf(schemas.into())))
     }
 
     /// Each record is what `decode` makes of a message: its key, headers, timestamp, bytes of any format.

@@ -1,18 +1,20 @@
 //! The directory of a durable job: what an earlier run left in it, and how epochs get into it.
 //!
 //! 1. `log_thread`: the thread that makes epochs durable
-//! 2. `store_thread`: the state store, which follows the epochs in its own time
-//! 3. `snapshots`, `manifest`: copies of the store with what their epoch says
-//! 4. `copies`: how they are made while the job runs
-//! 5. `restore`: how a damaged store goes back to one
-//! 6. `savepoint`: those that are asked for, and jobs that begin with one
-//! 7. `schemas`: which state a program can read
+//! 2. `durable_log`: what it does for an epoch
+//! 3. `store_thread`: the state store, which follows the epochs in its own time
+//! 4. `snapshots`, `manifest`: copies of the store with what their epoch says
+//! 5. `copies`: how they are made while the job runs
+//! 6. `restore`: how a damaged store goes back to one
+//! 7. `savepoint`: those that are asked for, and jobs that begin with one
+//! 8. `schemas`: which state a program can read
 //!
 //! Recovery, each step of which may be cut short and done again: take the lock and begin a generation of
 //! the log (`wal/`); find the last committed epoch; bring the state store up to it; give every node what
 //! that epoch says about it, and every sink the output that it may not have shown.
 
 mod copies;
+mod durable_log;
 mod log_thread;
 mod manifest;
 mod restore;
@@ -25,7 +27,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use self::copies::{CopyOrder, CopyThread};
+pub(crate) use self::durable_log::DurableLog;
 pub(crate) use self::log_thread::{Durable, LogThread};
 #[doc(hidden)]
 pub use self::manifest::reread_manifest;
@@ -34,18 +36,16 @@ use self::restore::Found;
 use self::savepoint::Seed;
 pub use self::savepoint::create_savepoint;
 pub(crate) use self::schemas::{StateSchema, schemas_of, unreadable};
-use self::snapshots::Purpose;
 pub(crate) use self::snapshots::{
     Snapshots, copy_snapshot, manifest_of, read_manifest, remove, rename, sync_folder, unfinished, verify,
     write_manifest,
 };
 pub(crate) use self::store_thread::{StoreHome, StoreThread};
 use super::assembly::Beginning;
-use super::epochs::Complete;
 use super::replay::is_capsule;
 use crate::batch::{KeyGroup, hash_bytes};
 use crate::config::EngineConfig;
-use crate::epoch::{Entry, EntryKind, Restored, decode_record, delivered, encode_record};
+use crate::epoch::{EntryKind, Restored, decode_record, delivered};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::storage::{DirectoryStorage, Storage};
@@ -55,12 +55,6 @@ use crate::wal::{
     EpochLog, JobId, LOCK_PATH, LOG_DIRECTORY, LogLimits, LogReader, Lsn, Record as LogRecord, RecordKind,
     Recovery,
 };
-
-/// Segments of the log after which a snapshot is due whatever the time, so that the log may be cut off.
-const SNAPSHOT_SEGMENTS: u64 = 16;
-
-/// The same for a job that is started, for each snapshot that it has: every run begins a segment.
-const STARTED_SEGMENTS: u64 = 4;
 
 /// What the commit of an epoch says about the job.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
@@ -79,22 +73,6 @@ pub(crate) struct CommitNote {
 pub(crate) struct Job {
     pub(crate) beginning: Beginning,
     pub(crate) log: DurableLog,
-}
-
-/// The log of a job, and the store that follows it.
-pub(crate) struct DurableLog {
-    store: StoreThread,
-    /// Ends behind the store's thread, which may still have work for it.
-    copies: Option<CopyThread>,
-    note: CommitNote,
-    /// There is keyed state for the store to follow.
-    has_state: bool,
-    /// The segment of the log with which a snapshot is due, whatever the time.
-    full_at: u64,
-    /// A savepoint that is asked for.
-    asked: Option<String>,
-    /// The last to be closed: it has the lock of the directory.
-    log: EpochLog,
 }
 
 pub(super) fn kind_of(kind: EntryKind) -> RecordKind {
@@ -448,135 +426,4 @@ fn replay(recovery: &Recovery, store: &StoreThread, last: Epoch) -> Result<()> {
         _ => Ok(()),
     })?;
     replay.finish()
-}
-
-impl DurableLog {
-    fn new(
-        log: EpochLog,
-        store: StoreThread,
-        snapshots: Option<Snapshots>,
-        note: CommitNote,
-        has_state: bool,
-    ) -> Result<Self> {
-        let mut full_at = u64::MAX;
-        if let Some(snapshots) = snapshots.as_ref().filter(|_| has_state) {
-            snapshots.retain()?;
-            if snapshots.are_kept() {
-                // A job that never runs long enough for a snapshot would keep its whole log.
-                let spare = (STARTED_SEGMENTS * (1 + snapshots.epochs()?.len() as u64))
-                    .saturating_sub(log.segments());
-                full_at = log.segment() + spare;
-            }
-        }
-        let copies = snapshots.map(CopyThread::start).transpose()?;
-        Ok(DurableLog { log, store, copies, note, has_state, full_at, asked: None })
-    }
-
-    /// The copies that are to be made of this epoch.
-    fn order(&mut self, epoch: Epoch, entries: &[Entry]) -> Option<CopyOrder> {
-        let copies = &self.copies.as_ref()?.copies;
-        if copies.is_busy() || (self.has_state && !self.store.is_asked(epoch)) {
-            return None;
-        }
-        let snapshot = (self.has_state && self.store.takes_snapshot()).then_some(Purpose::Snapshot);
-        let savepoint = self.asked.take().map(Purpose::Savepoint);
-        let purposes: Vec<_> = snapshot.into_iter().chain(savepoint).collect();
-        if purposes.is_empty() {
-            return None;
-        }
-        if self.full_at < u64::MAX {
-            self.full_at = self.log.segment() + SNAPSHOT_SEGMENTS;
-        }
-        let nodes = entries.iter().filter(|entry| entry.kind.is_for_next_run()).map(|entry| NodeNote {
-            kind: kind_of(entry.kind),
-            owner: entry.owner.clone(),
-            subtask: entry.subtask,
-            epoch: epoch.0,
-            payload: entry.payload.to_vec(),
-        });
-        let manifest = Manifest {
-            job: self.log.job(),
-            epoch,
-            note: self.note.clone(),
-            has_store: self.has_state,
-            files: Vec::new(),
-            nodes: nodes.collect(),
-        };
-        Some(copies.order(purposes, manifest))
-    }
-
-    /// Cuts the log off behind what is spare and what no snapshot needs.
-    fn give_space_back(&mut self, spare: u64) -> Result<()> {
-        let Some(CopyThread { copies, .. }) = &self.copies else {
-            return self.log.truncate_before(Epoch(spare)).map(drop);
-        };
-        if copies.needs_log() {
-            return Ok(());
-        }
-        let floor = if self.has_state { copies.snapshots.floor() } else { u64::MAX };
-        self.log.truncate_before(Epoch(spare.min(floor))).map(drop)
-    }
-
-    /// Whether somebody wants a copy of the next epoch that can be copied.
-    fn look_for_orders(&mut self) {
-        let Some(CopyThread { copies, .. }) = &self.copies else { return };
-        if copies.is_busy() {
-            return;
-        }
-        if self.asked.is_none() {
-            self.asked = copies.requests.pending();
-        }
-        if self.asked.is_some() {
-            self.store.home().press();
-        }
-        if self.log.segment() >= self.full_at {
-            self.store.home().want_snapshot();
-        }
-    }
-}
-
-impl Durable for DurableLog {
-    /// All entries of the epoch, its commit, and one sync; then the store follows in its own time.
-    fn commit(&mut self, complete: Complete) -> Result<Epoch> {
-        let Complete { epoch, entries, is_last, wall_ms } = complete;
-        let mut shown = epoch.0;
-        let mut changes = Vec::new();
-        (self.note.finished, self.note.wall_ms) = (is_last, wall_ms);
-        let mut order = self.order(epoch, &entries);
-        for entry in entries {
-            if entry.kind == EntryKind::StoreChanges {
-                changes.push((entry.owner, entry.payload.into_bytes()));
-                continue;
-            }
-            if entry.kind == EntryKind::Staged {
-                shown = shown.min(delivered(entry.payload.parts()[0]));
-            }
-            let (kind, parts) = (kind_of(entry.kind), entry.payload.parts());
-            self.log.append_parts(epoch, kind, &entry.owner, entry.subtask, parts)?;
-            failpoint::pass("log.append");
-        }
-        failpoint::pass("log.appended");
-        if is_last {
-            failpoint::pass("epoch.last");
-        }
-        if failpoint::bug("store-first") {
-            self.store.committed(epoch, std::mem::take(&mut changes), order.take())?;
-        }
-        let note = encode_record(&self.note)?;
-        self.log.commit(epoch, &note)?;
-        match order {
-            Some(order) if !self.has_state => order.carry_out(None),
-            order if !failpoint::bug("store-first") => self.store.committed(epoch, changes, order)?,
-            _ => {}
-        }
-        failpoint::pass("store.handed");
-        // Needed are the last epoch, output that is not delivered, and what the store has not on its disk.
-        let stored = self.store.durable()?;
-        let needs_store = self.has_state && !failpoint::bug("truncated-unstored");
-        let stored = if needs_store { stored.0 } else { epoch.0 };
-        let spare = stored.min(shown).min(epoch.0.saturating_sub(1));
-        self.give_space_back(spare)?;
-        self.look_for_orders();
-        Ok(epoch)
-    }
 }

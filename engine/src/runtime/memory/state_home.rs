@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{STORE_PART, combine_bytes, held_bytes, hot_bytes};
+use super::{combine_bytes, held_bytes, hot_bytes};
 use crate::config::EngineConfig;
 use crate::error::Result;
 use crate::error::guard;
@@ -110,7 +110,7 @@ impl Store {
     fn new(config: &EngineConfig) -> Self {
         Store {
             directory: config.spill_dir.clone(),
-            memory_bytes: config.state_bytes_max / STORE_PART,
+            memory_bytes: config.state_bytes_max / super::STORE_PART,
             opened: None,
         }
     }
