@@ -1,7 +1,7 @@
 //! What a row of Parquet costs to write and to read, in CPU time of one thread, beside DuckDB and Polars on the
 //! same files.
 //!
-//! `scripts/parquet-peers; cargo run --release -p benches --features full --bin parquet`
+//! `scripts/python; cargo run --release -p benches --features full --bin parquet`
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
 use std::fs;
@@ -28,7 +28,7 @@ struct Options {
     /// Runs of each measurement; the median counts.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// A Python with duckdb, polars and pyarrow; that of `scripts/parquet-peers` unless given.
+    /// A Python with duckdb, polars and pyarrow; that of `scripts/python` unless given.
     #[arg(long)]
     python: Option<PathBuf>,
 }
@@ -133,13 +133,13 @@ impl Bench {
 
     /// What another program says: its version, and seconds of CPU for all and for two columns.
     fn peer(&self, engine: &str, what: &str, file: &Path, out: &Path) -> Option<(String, f64, f64)> {
-        let python = self.options.python.clone().unwrap_or(self.target.join("peers/venv/bin/python"));
+        let python = self.options.python.clone().unwrap_or(self.target.join("python/bin/python"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/parquet.py");
         let mut command = Command::new(&python);
         command.arg(script).args([engine, what]).args([file, out]).arg((self.options.runs + 1).to_string());
         let said = command.output().ok().filter(|said| said.status.success());
         let Some(said) = said else {
-            println!("skipped: {engine} in {}; run scripts/parquet-peers", python.display());
+            println!("skipped: {engine} in {}; run scripts/python", python.display());
             return None;
         };
         let said: serde_json::Value = serde_json::from_slice(&said.stdout).ok()?;

@@ -179,14 +179,13 @@ fn protobuf_of_google_is_read() {
 
 /// Python with both libraries, or `None` with a line that says how to have it.
 fn python(test: &str) -> Option<Child> {
-    let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("formats-python");
+    let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python");
     let program = std::env::var_os("HEADWATER_PYTHON").map_or_else(|| ours.join("bin/python"), PathBuf::from);
     let mut try_out = Command::new(&program);
     let tried = try_out.args(["-c", "import fastavro, grpc_tools"]).stderr(Stdio::null()).status();
     if !tried.is_ok_and(|status| status.success()) {
         let line = format!(
-            "skipped: {test} needs fastavro and grpcio-tools: python3 -m venv {0} && {0}/bin/pip install fastavro \
-             grpcio-tools; or HEADWATER_PYTHON\n",
+            "skipped: {test} needs fastavro and grpcio-tools in {}: scripts/python; or HEADWATER_PYTHON\n",
             ours.display()
         );
         let _ = std::io::stderr().write_all(line.as_bytes());

@@ -2,6 +2,7 @@
 //!
 //! Credentials come from the environment of the process, so that each test runs once more as a child that has it.
 
+use std::io::Write as _;
 use std::process::Command;
 
 use super::promises;
@@ -14,7 +15,9 @@ fn gateway(test: &str) -> Option<String> {
     }
     let of = |name: &str| std::env::var(name).ok();
     let (Some(endpoint), Some(bucket)) = (of("S3_ENDPOINT"), of("S3_BUCKET")) else {
-        eprintln!("skipped: no S3 gateway; run scripts/services up s3; eval \"$(scripts/services env)\"");
+        let line =
+            format!("skipped: {test} needs S3: scripts/services up s3; eval \"$(scripts/services env)\"\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
         return None;
     };
     let unique = tempfile::Builder::new().prefix("t").tempdir().unwrap();
