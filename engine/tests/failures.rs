@@ -7,7 +7,7 @@
 )]
 
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Once};
 
 use headwater::batch::Batch;
@@ -53,11 +53,20 @@ struct Flaky {
     failures: Arc<AtomicU32>,
     count: u64,
     panics: bool,
+    /// How often it cannot be found once it has failed.
+    away: Arc<AtomicU32>,
+    has_failed: Arc<AtomicBool>,
 }
 
 impl Flaky {
     fn new(failures: u32) -> Self {
-        Flaky { failures: Arc::new(AtomicU32::new(failures)), count: 1_000, panics: false }
+        Flaky {
+            failures: Arc::new(AtomicU32::new(failures)),
+            count: 1_000,
+            panics: false,
+            away: Arc::default(),
+            has_failed: Arc::default(),
+        }
     }
 }
 
@@ -72,6 +81,10 @@ impl Source for Flaky {
     type Position = u64;
 
     fn partitions(&self) -> Result<Vec<String>> {
+        let is_away = || self.away.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        if self.has_failed.load(SeqCst) && is_away() {
+            return Err(Error::failed("nobody answers"));
+        }
         Ok(vec!["left".to_owned(), "right".to_owned()])
     }
 
@@ -90,6 +103,7 @@ impl SourceReader<u64, u64> for FlakyReader {
             let due = self.fails
                 && self.next == self.source.count / 2
                 && self.source.failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            self.source.has_failed.fetch_or(due, SeqCst);
             assert!(!(due && self.source.panics), "a source that panics on purpose");
             if due {
                 return Err(Error::failed("the cable is out"));
@@ -404,6 +418,18 @@ fn every_strategy_restarts_until_the_run_succeeds() {
             assert_eq!(opened, 4, "{strategy:?}");
         }
     }
+}
+
+#[test]
+fn a_restart_that_cannot_begin_is_one_more_failure() {
+    let run = |attempts_max| {
+        let source = Flaky { away: Arc::new(AtomicU32::new(2)), ..Flaky::new(1) };
+        count_flaky(source, RestartStrategy::FixedDelay { attempts_max, delay_ms: 0 })
+    };
+    let (restarts, counts, _) = run(3);
+    assert_eq!((restarts.unwrap(), counts), (3, vec![500; 4]));
+    let error = run(2).0.unwrap_err().to_string();
+    assert!(error.contains("nobody answers"), "{error}");
 }
 
 #[cfg(feature = "rocksdb")]

@@ -402,18 +402,21 @@ fn run(
     let mut next = Some(first);
     loop {
         let prepared = match next.take() {
-            Some(prepared) => prepared,
+            Some(prepared) => Ok(prepared),
             // The job has begun, with a savepoint or without.
             None => prepare(
                 topology,
                 &EngineConfig { start_from: None, new_output: false, ..config.clone() },
                 clock,
                 &search.poison,
-            )?,
+            ),
         };
-        guard(&control.meters).clone_from(&prepared.assembled.meters);
-        let before = prepared.assembled.before;
-        let Err(error) = attempt(prepared, config, clock, control) else { return Ok(()) };
+        // What made an attempt fail, a server that is away, may keep the next one from beginning.
+        let outcome = prepared.and_then(|prepared| {
+            guard(&control.meters).clone_from(&prepared.assembled.meters);
+            attempt(prepared, config, clock, control)
+        });
+        let Err(error) = outcome else { return Ok(()) };
         let goes_on = config.reject_poison && search.goes_on(&error, |place| is_of_source(topology, place));
         let delay_ms = if goes_on { Some(0) } else { restarts.after_failure(clock.monotonic_ms()) };
         let Some(delay_ms) = delay_ms else { return Err(error) };
@@ -421,7 +424,7 @@ fn run(
             return Err(error);
         }
         let from = if config.state_dir.is_some() { "the last epoch" } else { "the beginning" };
-        tracing::warn!(%error, delay_ms, %before, "restarting the topology from {from}");
+        tracing::warn!(%error, delay_ms, "restarting the topology from {from}");
         metrics::counter!(telemetry::RESTARTS).increment(1);
         control.restarts.fetch_add(1, SeqCst);
         let (lock, signal) = &control.stop_signal;
