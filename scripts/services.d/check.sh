@@ -65,7 +65,7 @@ check_kafka() {
 }
 
 check_registry() {
-    local body='{"schema":"\\"long\\""}' kind='Content-Type: application/vnd.schemaregistry.v1+json' first
+    local body='{"schema":"\"long\""}' kind='Content-Type: application/vnd.schemaregistry.v1+json' first
     if ! have curl; then
         ok "registry: runs; curl, to try more, is missing"
         return
