@@ -197,6 +197,9 @@ impl<T: Record> KafkaSink<T> {
     }
 
     /// The timestamp of a message, in milliseconds since 1970; without it, when it is sent.
+    ///
+    /// A broker deletes messages by this time: rows of event times older than the `retention.ms` of their topic (a
+    /// week, unless it says otherwise) are gone soon after they were written. Give such a topic `retention.ms=-1`.
     #[must_use]
     pub fn timestamp(
         mut self,

@@ -51,7 +51,8 @@ fn admin(broker: &str) -> AdminClient<DefaultClientContext> {
 }
 
 pub(crate) fn make(broker: &str, name: &str, partitions: i32) {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    // Kept for ever: retention goes by the timestamps of the messages, and some tests give old ones.
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     block_on(admin(broker).create_topics([&topic], &options)).unwrap().remove(0).unwrap();
     let client: BaseConsumer = config(broker).create().unwrap();
@@ -101,6 +102,7 @@ pub(crate) fn read_all(broker: &str, topic: &str) -> Vec<OwnedMessage> {
         let reader = |isolation| {
             let mut config = config(broker);
             config.set("isolation.level", isolation).set("enable.partition.eof", "true");
+            config.set("auto.offset.reset", "error");
             config.create().unwrap()
         };
         Mutex::new(["read_committed", "read_uncommitted"].map(reader))
