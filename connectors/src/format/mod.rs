@@ -3,9 +3,10 @@
 //! 1. `json`, `csv`: the decoders, one record of text at a time
 //! 2. `encode`: the encoders of both, appending to a buffer
 //! 3. `avro`, `protobuf`: binary encodings with a schema, both ways
-//! 4. `kind`: which format a file name promises
-//! 5. `payload`: records that come one by one, in any format
-//! 6. `number`, `scan`, `varint`: what the decoders share
+//! 4. `schemas`: where those come from, for records that come one by one
+//! 5. `kind`: which format a file name promises
+//! 6. `payload`: records that come one by one, in any format
+//! 7. `number`, `scan`, `varint`: what the decoders share
 
 #[cfg(feature = "avro")]
 mod avro;
@@ -18,6 +19,8 @@ mod payload;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod scan;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod schemas;
 #[cfg(any(feature = "avro", feature = "protobuf"))]
 mod varint;
 

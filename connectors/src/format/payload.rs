@@ -77,13 +77,13 @@ impl<T: Record> PayloadFormat<T> {
     /// What the schema of a payload says, which is given, or in a registry.
     #[cfg(feature = "avro")]
     pub(crate) fn avro(schemas: super::AvroSchemas) -> Self {
-        PayloadFormat { open: Arc::new(move || schemas.decoder()) }
+        PayloadFormat { open: Arc::new(move || schemas.0.decoder()) }
     }
 
     /// A message, whose schema is given, or in a registry.
     #[cfg(feature = "protobuf")]
     pub(crate) fn protobuf(schemas: super::ProtobufSchemas) -> Self {
-        PayloadFormat { open: Arc::new(move || schemas.decoder()) }
+        PayloadFormat { open: Arc::new(move || schemas.0.decoder()) }
     }
 
     fn new<D: PayloadDecoder<T> + 'static>(open: impl Fn() -> Result<D> + Send + Sync + 'static) -> Self {
@@ -165,15 +165,15 @@ impl<T: Record> PayloadEncoding<T> {
     /// As a schema says, which is registered, if there is a registry.
     #[cfg(feature = "avro")]
     pub(crate) fn avro(schemas: super::AvroSchemas) -> Self {
-        let has_subject = schemas.has_registry();
-        PayloadEncoding { open: Arc::new(move |subject| schemas.encoder(subject)), has_subject }
+        let has_subject = schemas.0.has_registry();
+        PayloadEncoding { open: Arc::new(move |subject| schemas.0.encoder(subject)), has_subject }
     }
 
     /// As a message of a schema, which is registered, if there is a registry.
     #[cfg(feature = "protobuf")]
     pub(crate) fn protobuf(schemas: super::ProtobufSchemas) -> Self {
-        let has_subject = schemas.has_registry();
-        PayloadEncoding { open: Arc::new(move |subject| schemas.encoder(subject)), has_subject }
+        let has_subject = schemas.0.has_registry();
+        PayloadEncoding { open: Arc::new(move |subject| schemas.0.encoder(subject)), has_subject }
     }
 
     /// # Errors
