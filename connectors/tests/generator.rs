@@ -1,16 +1,12 @@
 //! Sources without a world outside: generators, rates, throttled sources and memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
-mod polling;
-
 use headwater::batch::{BatchBuilder, BatchLimits};
 use headwater::prelude::*;
 use headwater::sink::{Sink, Subtask};
 use headwater::source::{Boundedness, Poll, Source, SourceReader};
-use headwater::testing::commit_epoch;
+use headwater::testing::{ManualClock, commit_epoch, poll_source};
 use headwater_connectors::{Collect, Generator, MemorySource, Rate, SourceExt};
-
-use self::polling::{ManualClock, poll_source};
 
 /// Polls `reader` until it has nothing more for now.
 fn drain<T: Record, P: Record>(
@@ -20,11 +16,11 @@ fn drain<T: Record, P: Record>(
 ) -> (Vec<T>, Poll) {
     let mut records = Vec::new();
     loop {
-        let polled = poll_source(reader, clock, room).unwrap();
-        assert!(polled.records.len() <= room && polled.rejected.is_empty());
-        records.extend(polled.records);
-        if polled.poll != Poll::More {
-            return (records, polled.poll);
+        let (some, rejected, poll) = poll_source(reader, clock, room).unwrap();
+        assert!(some.len() <= room && rejected.is_empty());
+        records.extend(some);
+        if poll != Poll::More {
+            return (records, poll);
         }
     }
 }
@@ -69,8 +65,8 @@ fn an_endless_generator_is_unbounded() {
     let source = Generator::endless(|n| n).partitions(2);
     assert_eq!(source.boundedness(), Boundedness::Unbounded);
     let mut reader = source.open("1", Some(1 << 40)).unwrap();
-    let polled = poll_source(reader.as_mut(), &ManualClock::default(), 3).unwrap();
-    assert_eq!((polled.records[0], polled.poll), ((1 << 41) + 1, Poll::More));
+    let (records, _, poll) = poll_source(reader.as_mut(), &ManualClock::default(), 3).unwrap();
+    assert_eq!((records[0], poll), ((1 << 41) + 1, Poll::More));
     assert!(source.open("2", None).is_err());
 }
 
@@ -96,7 +92,7 @@ fn a_rate_holds_records_back_until_they_are_due() {
 
 #[test]
 fn rate_gives_the_time_at_which_each_value_was_due() {
-    let clock = ManualClock::default();
+    let clock = ManualClock::began_at(1_000_000);
     let source = Rate::per_second(3).count(5);
     let mut reader = source.open("all", None).unwrap();
     assert_eq!(drain(reader.as_mut(), &clock, 64), (vec![(1_000_000, 0)], Poll::Idle));

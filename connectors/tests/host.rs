@@ -1,24 +1,21 @@
 //! Readings of the host that runs the tests.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
-mod polling;
-
 use headwater::prelude::*;
 use headwater::source::{Boundedness, Poll, Source};
+use headwater::testing::{ManualClock, poll_source};
 use headwater_connectors::HostMetrics;
-
-use self::polling::{ManualClock, poll_source};
 
 #[test]
 fn a_sample_is_taken_when_it_is_due() {
-    let clock = ManualClock::default();
+    let clock = ManualClock::began_at(1_000_000);
     let source = HostMetrics::new().every(ms(100)).samples(2);
     assert_eq!(source.boundedness(), Boundedness::Bounded);
     let mut reader = source.open("host", None).unwrap();
     let mut poll = |now_ms| {
         clock.set(now_ms);
-        let polled = poll_source(reader.as_mut(), &clock, 10_000).unwrap();
-        (polled.records, polled.poll, reader.position())
+        let (readings, _, poll) = poll_source(reader.as_mut(), &clock, 10_000).unwrap();
+        (readings, poll, reader.position())
     };
     assert_eq!(poll(5), (vec![], Poll::Idle, 0));
     assert_eq!(poll(104), (vec![], Poll::Idle, 0));
@@ -42,10 +39,10 @@ fn a_sample_larger_than_the_room_is_given_in_pieces() {
     clock.set(1000);
     let mut sensors = Vec::new();
     loop {
-        let polled = poll_source(reader.as_mut(), &clock, 2).unwrap();
-        assert!(polled.records.len() <= 2);
-        sensors.extend(polled.records.into_iter().map(|reading| reading.sensor));
-        match polled.poll {
+        let (readings, _, poll) = poll_source(reader.as_mut(), &clock, 2).unwrap();
+        assert!(readings.len() <= 2);
+        sensors.extend(readings.into_iter().map(|reading| reading.sensor));
+        match poll {
             Poll::More => {}
             state => break assert_eq!(state, Poll::Finished),
         }
@@ -57,6 +54,6 @@ fn a_sample_larger_than_the_room_is_given_in_pieces() {
 fn without_a_count_there_is_no_end() {
     assert_eq!(HostMetrics::new().boundedness(), Boundedness::Unbounded);
     let mut reader = HostMetrics::new().samples(3).open("host", Some(3)).unwrap();
-    let polled = poll_source(reader.as_mut(), &ManualClock::default(), 9).unwrap();
-    assert_eq!(polled.poll, Poll::Finished);
+    let (_, _, poll) = poll_source(reader.as_mut(), &ManualClock::default(), 9).unwrap();
+    assert_eq!(poll, Poll::Finished);
 }

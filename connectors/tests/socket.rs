@@ -1,17 +1,14 @@
 //! Lines from real connections on this host.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers stand outside of test functions")]
 
-mod polling;
-
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater::source::{Boundedness, Poll, Rejected, Source, SourceReader};
+use headwater::testing::poll_source;
 use headwater::time::Clock;
 use headwater_connectors::SocketLines;
-
-use self::polling::poll_source;
 
 /// More polls than any of these tests needs; each gives the other side a turn.
 const POLLS_MAX: u64 = 5_000_000;
@@ -45,11 +42,11 @@ impl Client {
     }
 
     fn poll(&mut self) -> headwater::Result<Poll> {
-        let polled = poll_source(self.reader.as_mut(), &self.clock, 3)?;
-        self.lines.extend(polled.records);
-        self.rejected.extend(polled.rejected);
+        let (lines, rejected, poll) = poll_source(self.reader.as_mut(), &self.clock, 3)?;
+        self.lines.extend(lines);
+        self.rejected.extend(rejected);
         std::thread::yield_now();
-        Ok(polled.poll)
+        Ok(poll)
     }
 
     /// Polls until `done` says so.

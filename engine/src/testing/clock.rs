@@ -10,6 +10,8 @@ use crate::time::Clock;
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     now_ms: Arc<AtomicU64>,
+    /// The wall time at zero.
+    began_ms: i64,
 }
 
 impl ManualClock {
@@ -17,6 +19,17 @@ impl ManualClock {
     #[must_use]
     pub fn new() -> Self {
         ManualClock::default()
+    }
+
+    /// A clock at zero, when it is `wall_ms` on the wall (ms since 1970): for what must not mix up the two.
+    #[must_use]
+    pub fn began_at(wall_ms: i64) -> Self {
+        ManualClock { began_ms: wall_ms, ..ManualClock::default() }
+    }
+
+    /// Moves time on to so many ms since the clock began.
+    pub fn set(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, SeqCst);
     }
 
     /// Moves time on.
@@ -31,6 +44,6 @@ impl Clock for ManualClock {
     }
 
     fn wall_ms(&self) -> i64 {
-        self.now_ms.load(SeqCst) as i64
+        self.began_ms + self.now_ms.load(SeqCst) as i64
     }
 }
