@@ -26,6 +26,7 @@ use self::clients::Clients;
 pub use self::clients::{ClientPosition, FramedPosition};
 use self::reader::Reader;
 use crate::format::PayloadFormat;
+use crate::socket::listen;
 
 /// Listens for clients that number their records, and acknowledges a record when its epoch is committed, so
 /// that it is counted exactly once although a socket cannot be read again: what was not acknowledged is sent
@@ -216,22 +217,6 @@ impl<T: Record> FramedSocket<T> {
     pub fn until_ended(self, clients: usize) -> Self {
         FramedSocket { until_ended: Some(clients), ..self }
     }
-
-    fn bind(&self) -> Result<TcpListener> {
-        let place = || match &self.listener {
-            Some(_) => "the socket that it was given".to_owned(),
-            None => self.address.clone(),
-        };
-        let listener = match &self.listener {
-            Some(listener) => listener.try_clone(),
-            None => TcpListener::bind(self.address.as_str()),
-        };
-        let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-        listener.map_err(|error| {
-            let way_out = "choose another port, or end the program that has it";
-            Error::failed(format!("cannot listen on {}: {error}; {way_out}", place()))
-        })
-    }
 }
 
 impl<T: Record> Clone for FramedSocket<T> {
@@ -285,7 +270,7 @@ impl<T: Record> Source for FramedSocket<T> {
         position: Option<FramedPosition>,
     ) -> Result<Box<dyn SourceReader<T, FramedPosition>>> {
         let decoder = self.format.decoder()?;
-        let listener = self.bind()?;
+        let listener = listen(&self.address, self.listener.as_deref())?;
         Ok(Box::new(Reader::<T> {
             listener,
             connections: Vec::new(),

@@ -13,6 +13,7 @@ use super::known::{HttpPosition, Known};
 use super::reader::Reader;
 use super::server::Server;
 use crate::format::PayloadFormat;
+use crate::socket::listen;
 
 /// What bodies hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,22 +242,6 @@ impl<T: Record> HttpSource<T> {
     pub fn until_requests(self, requests: u64) -> Self {
         HttpSource { until_requests: Some(requests), ..self }
     }
-
-    fn bind(&self) -> Result<TcpListener> {
-        let place = || match &self.listener {
-            Some(_) => "the socket that it was given".to_owned(),
-            None => self.address.clone(),
-        };
-        let listener = match &self.listener {
-            Some(listener) => listener.try_clone(),
-            None => TcpListener::bind(self.address.as_str()),
-        };
-        let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-        listener.map_err(|error| {
-            let way_out = "choose another port, or end the program that has it";
-            Error::failed(format!("cannot listen on {}: {error}; {way_out}", place()))
-        })
-    }
 }
 
 impl<T: Record> Clone for HttpSource<T> {
@@ -316,7 +301,8 @@ impl<T: Record> Source for HttpSource<T> {
         let seconds_max = u32::try_from(self.keys_age_max.as_secs()).unwrap_or(u32::MAX);
         let known = Known::new(position, self.keys_max, seconds_max);
         let (judge, decoder) = (self.format.decoder()?, self.format.decoder()?);
-        let server = Server::start(self.bind()?, self.settings.clone(), judge)?;
+        let server =
+            Server::start(listen(&self.address, self.listener.as_deref())?, self.settings.clone(), judge)?;
         Ok(Box::new(Reader::<T>::new(known, decoder, self.until_requests, server)))
     }
 }

@@ -16,6 +16,17 @@ const PAUSE_MS_MIN: u64 = 100;
 /// The longest pause between two attempts.
 const PAUSE_MS_MAX: u64 = 10_000;
 
+/// Listens on an address, or on a socket that is bound already, without ever waiting.
+pub(crate) fn listen(address: &str, given: Option<&TcpListener>) -> Result<TcpListener> {
+    let listener = given.map_or_else(|| TcpListener::bind(address), TcpListener::try_clone);
+    let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|error| {
+        let place = given.map_or(address, |_| "the socket that it was given");
+        let way_out = "choose another port, or end the program that has it";
+        Error::failed(format!("cannot listen on {place}: {error}; {way_out}"))
+    })
+}
+
 /// One end of a connection that may come and go.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -78,11 +89,7 @@ impl Link {
         };
         match config.role {
             Role::Listen => {
-                let listener = TcpListener::bind(address);
-                let listener =
-                    listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-                let failed = |error| Error::failed(format!("cannot listen on {address}: {error}"));
-                link.listener = Some(listener.map_err(failed)?);
+                link.listener = Some(listen(address, None)?);
                 link.reconnect = !config.until_closed;
             }
             Role::Connect => {

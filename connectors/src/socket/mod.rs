@@ -10,6 +10,7 @@ use headwater::Result;
 use headwater::source::{Boundedness, Poll, Rejected, Source, SourceOutput, SourceReader};
 
 use self::buffer::{LINE_BYTES_MAX, Line, LineBuffer};
+pub(crate) use self::link::listen;
 use self::link::{Event, Link};
 
 /// Most reads in one poll: a peer that sends without pause must not keep the stage to itself.
