@@ -4,7 +4,7 @@ pub mod file;
 pub mod format;
 
 mod console;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mariadb", feature = "postgres", feature = "sqlite"))]
 mod database;
 mod file_sink;
 mod for_each;
@@ -25,6 +25,8 @@ mod socket;
 mod store;
 
 pub use self::console::Console;
+#[cfg(feature = "mariadb")]
+pub use self::database::MariaDbSink;
 #[cfg(feature = "postgres")]
 pub use self::database::PostgresSink;
 #[cfg(feature = "sqlite")]

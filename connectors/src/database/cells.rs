@@ -43,6 +43,7 @@ pub(crate) enum Cell<'a> {
 pub(crate) struct Rules {
     pub(crate) nul: Option<&'static str>,
     pub(crate) nan: Option<&'static str>,
+    pub(crate) infinite: Option<&'static str>,
     pub(crate) beyond_i64: Option<&'static str>,
 }
 
@@ -78,6 +79,15 @@ impl<'o> CellEncoder<'o> {
     fn refuse(&mut self, rule: Option<&'static str>) {
         if let Some(reason) = rule {
             self.refused.get_or_insert((self.field, reason));
+        }
+    }
+
+    fn check_float(&mut self, is_nan: bool, is_infinite: bool) {
+        if is_nan {
+            self.refuse(self.rules.nan);
+        }
+        if is_infinite {
+            self.refuse(self.rules.infinite);
         }
     }
 
@@ -144,9 +154,7 @@ impl Encoder for CellEncoder<'_> {
         if !self.is_cell() {
             return self.json.f64(value);
         }
-        if value.is_nan() {
-            self.refuse(self.rules.nan);
-        }
+        self.check_float(value.is_nan(), value.is_infinite());
         self.push(F64, &value.to_le_bytes());
     }
 
@@ -154,9 +162,7 @@ impl Encoder for CellEncoder<'_> {
         if !self.is_cell() {
             return self.json.f32(value);
         }
-        if value.is_nan() {
-            self.refuse(self.rules.nan);
-        }
+        self.check_float(value.is_nan(), value.is_infinite());
         self.push(F32, &value.to_le_bytes());
     }
 
@@ -374,13 +380,19 @@ mod tests {
 
     #[test]
     fn what_the_database_cannot_hold_is_said_with_its_field_and_row() {
-        let rules = Rules { nul: Some("no NUL"), nan: Some("no NaN"), beyond_i64: Some("too large") };
+        let rules = Rules {
+            nul: Some("no NUL"),
+            nan: Some("no NaN"),
+            infinite: Some("no infinity"),
+            beyond_i64: Some("too large"),
+        };
         let mut bytes = Vec::new();
         encode_row::<(u64, f64, String)>((1, 1.5, "kept"), 1, rules, &mut bytes).unwrap();
         let kept = bytes.clone();
         for (row, expected) in [
             ((1 << 63, 1.0, ""), "field `_1` of the row (9223372036854775808, 1, \"\"): too large"),
             ((1, f64::NAN, ""), "field `_2` of the row (1, NaN, \"\"): no NaN"),
+            ((1, f64::NEG_INFINITY, ""), "field `_2` of the row (1, -inf, \"\"): no infinity"),
             ((1, 1.0, "a\0"), "field `_3` of the row (1, 1, \"a\\0\"): no NUL"),
         ] {
             let error = encode_row::<(u64, f64, String)>(row, 1, rules, &mut bytes).unwrap_err().to_string();

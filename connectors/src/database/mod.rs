@@ -5,7 +5,8 @@
 //! 3. `token`: which epoch is shown, and who may show the next
 //! 4. `statement`: SQL, with names quoted
 //! 5. `writer`: the two phases, over what a database can do
-//! 6. `postgres`, `sqlite`: that
+//! 6. `postgres`, `mariadb`, `sqlite`: that
+//! 7. `address`, `failure`, `calendar`: what servers and their clients share
 //!
 //! # Why each row is there once
 //!
@@ -33,7 +34,15 @@
 //! A database that loses what it has committed (an asynchronous replica that is promoted, `fsync = off`) loses
 //! rows and token together; the log may have forgotten the rows by then.
 
+#[cfg(any(feature = "mariadb", feature = "postgres"))]
+mod address;
+#[cfg(any(feature = "mariadb", feature = "postgres"))]
+mod calendar;
 mod cells;
+#[cfg(any(feature = "mariadb", feature = "postgres"))]
+mod failure;
+#[cfg(feature = "mariadb")]
+mod mariadb;
 mod options;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -44,6 +53,8 @@ mod statement;
 mod token;
 mod writer;
 
+#[cfg(feature = "mariadb")]
+pub use self::mariadb::MariaDbSink;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSink;
 #[cfg(feature = "sqlite")]

@@ -14,7 +14,7 @@ use super::options::{Options, sink_options};
 use super::staged::Piece;
 use super::statement::{
     ADD_TOKEN, ADVANCE_TOKEN, Column, Dialect, NEWEST_EPOCH, READ_TOKEN, TAKE_TOKENS, create_table,
-    create_tokens, insert_into, match_columns, on_conflict, quote,
+    create_tokens, insert_into, match_columns,
 };
 use super::token::{Tokens, Turn, numbers};
 use super::writer::{Database, Writer};
@@ -109,7 +109,7 @@ impl Dialect for Sqlite {
     const TABLE_OPTIONS: &'static str = " STRICT";
 
     fn table(name: &str) -> String {
-        quote(name)
+        Self::quote(name)
     }
 }
 
@@ -140,7 +140,7 @@ impl SqliteTable {
         }
         connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
         if options.exactly_once.is_some() {
-            connection.execute_batch(&create_tokens()).map_err(failed)?;
+            connection.execute_batch(&create_tokens::<Sqlite>()).map_err(failed)?;
         }
         if options.creates {
             connection.execute_batch(&create_table::<Sqlite>(&options, fields)).map_err(failed)?;
@@ -152,7 +152,7 @@ impl SqliteTable {
             "{} VALUES ({}){}",
             insert_into::<Sqlite>(&options, fields),
             places.join(", "),
-            on_conflict(&options, fields)
+            Sqlite::on_conflict(&options, fields)
         );
         Ok(SqliteTable { path: path.to_owned(), connection, options, width: fields.len(), insert })
     }
@@ -189,6 +189,7 @@ impl Database for SqliteTable {
     const RULES: Rules = Rules {
         nul: None,
         nan: Some("SQLite has no NaN, and would make it NULL"),
+        infinite: None,
         beyond_i64: Some("SQLite has no integers above 9223372036854775807"),
     };
 

@@ -12,26 +12,57 @@ pub(crate) const TOKENS: &str = "headwater_tokens";
 pub(crate) trait Dialect {
     /// The type of a column that holds all values of a field; the field is no option.
     fn column_type(field: &FieldType) -> &'static str;
+
+    /// The type of a column that is a key.
+    fn key_type(field: &FieldType) -> &'static str {
+        Self::column_type(field)
+    }
+
     /// Stands behind `CREATE TABLE (..)`.
     const TABLE_OPTIONS: &'static str;
+    /// The same for the table of tokens.
+    const TOKENS_OPTIONS: &'static str = "";
+
+    /// A name between quotes.
+    fn quote(name: &str) -> String {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
     /// The table as a statement names it.
     fn table(name: &str) -> String;
+
+    /// What stands behind the rows: a row replaces the older one with its keys.
+    fn on_conflict(options: &Options, fields: &[(String, Schema)]) -> String {
+        if options.keys.is_empty() {
+            return String::new();
+        }
+        let set = replaced(options, fields).map(|name| format!("{0} = excluded.{0}", Self::quote(name)));
+        let set: Vec<_> = set.collect();
+        let action =
+            if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+        format!(" ON CONFLICT ({}) DO {action}", quoted::<Self>(&options.keys))
+    }
 }
 
-/// A name between quotes.
-pub(crate) fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+/// The fields that are no keys.
+pub(crate) fn replaced<'a>(
+    options: &'a Options,
+    fields: &'a [(String, Schema)],
+) -> impl Iterator<Item = &'a String> {
+    fields.iter().map(|(name, _)| name).filter(|name| !options.keys.contains(name))
 }
 
-fn quoted<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    names.into_iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
+fn quoted<'a, D: Dialect + ?Sized>(names: impl IntoIterator<Item = &'a String>) -> String {
+    names.into_iter().map(|name| D::quote(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes the table of tokens.
-pub(crate) fn create_tokens() -> String {
+pub(crate) fn create_tokens<D: Dialect>() -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {TOKENS} (sink text NOT NULL, subtask bigint NOT NULL, epoch bigint NOT NULL, \
-         generation bigint NOT NULL, PRIMARY KEY (sink, subtask))"
+        "CREATE TABLE IF NOT EXISTS {TOKENS} (sink {} NOT NULL, subtask bigint NOT NULL, epoch bigint NOT NULL, \
+         generation bigint NOT NULL, PRIMARY KEY (sink, subtask)){}",
+        D::key_type(&FieldType::String),
+        D::TOKENS_OPTIONS
     )
 }
 
@@ -55,21 +86,29 @@ pub(crate) const READ_TOKEN: &str =
 pub(crate) const ADVANCE_TOKEN: &str =
     "UPDATE headwater_tokens SET epoch = $1 WHERE sink = $2 AND subtask = $3";
 
+/// The same statement with places that have no numbers, in the order in which the numbers appear.
+#[cfg(feature = "mariadb")]
+pub(crate) fn positional(sql: &str) -> String {
+    sql.replace("$1", "?").replace("$2", "?").replace("$3", "?")
+}
+
 /// Makes the table of the rows.
 pub(crate) fn create_table<D: Dialect>(options: &Options, fields: &[(String, Schema)]) -> String {
     let mut columns: Vec<_> = fields
         .iter()
         .map(|(name, schema)| {
+            let is_key = options.keys.contains(name);
             let (field, null) = match &schema.field_type {
-                FieldType::Option(inner) if !options.keys.contains(name) => (&inner.field_type, ""),
+                FieldType::Option(inner) if !is_key => (&inner.field_type, ""),
                 FieldType::Option(inner) => (&inner.field_type, " NOT NULL"),
                 field => (field, " NOT NULL"),
             };
-            format!("{} {}{null}", quote(name), D::column_type(field))
+            let of_type = if is_key { D::key_type(field) } else { D::column_type(field) };
+            format!("{} {of_type}{null}", D::quote(name))
         })
         .collect();
     if !options.keys.is_empty() {
-        columns.push(format!("PRIMARY KEY ({})", quoted(&options.keys)));
+        columns.push(format!("PRIMARY KEY ({})", quoted::<D>(&options.keys)));
     }
     let table = D::table(&options.table);
     format!("CREATE TABLE IF NOT EXISTS {table} ({}){}", columns.join(", "), D::TABLE_OPTIONS)
@@ -77,26 +116,15 @@ pub(crate) fn create_table<D: Dialect>(options: &Options, fields: &[(String, Sch
 
 /// `INSERT INTO table (columns) ` without the rows.
 pub(crate) fn insert_into<D: Dialect>(options: &Options, fields: &[(String, Schema)]) -> String {
-    format!("INSERT INTO {} ({})", D::table(&options.table), columns(fields))
+    format!("INSERT INTO {} ({})", D::table(&options.table), columns::<D>(fields))
 }
 
-pub(crate) fn columns(fields: &[(String, Schema)]) -> String {
-    quoted(fields.iter().map(|(name, _)| name))
+pub(crate) fn columns<D: Dialect>(fields: &[(String, Schema)]) -> String {
+    quoted::<D>(fields.iter().map(|(name, _)| name))
 }
 
-pub(crate) fn keys(options: &Options) -> String {
-    quoted(&options.keys)
-}
-
-/// What stands behind the rows: a row replaces the older one with its keys.
-pub(crate) fn on_conflict(options: &Options, fields: &[(String, Schema)]) -> String {
-    if options.keys.is_empty() {
-        return String::new();
-    }
-    let others = fields.iter().map(|(name, _)| name).filter(|name| !options.keys.contains(name));
-    let set: Vec<_> = others.map(|name| format!("{0} = excluded.{0}", quote(name))).collect();
-    let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
-    format!(" ON CONFLICT ({}) DO {action}", keys(options))
+pub(crate) fn keys<D: Dialect>(options: &Options) -> String {
+    quoted::<D>(&options.keys)
 }
 
 /// A column of the table that is there.
@@ -105,7 +133,7 @@ pub(crate) struct Column {
     pub(crate) name: String,
     /// As the database calls it.
     #[cfg_attr(
-        not(feature = "postgres"),
+        not(any(feature = "mariadb", feature = "postgres")),
         allow(dead_code, reason = "SQLite reads every value by its own type")
     )]
     pub(crate) of_type: String,
@@ -143,7 +171,7 @@ pub(crate) fn match_columns<D: Dialect>(
                  field, or add the column: ALTER TABLE {} ADD COLUMN {} {}",
                 names(),
                 D::table(table),
-                quote(name),
+                D::quote(name),
                 D::column_type(field)
             ))
         })?;
@@ -172,7 +200,7 @@ mod tests {
         }
         const TABLE_OPTIONS: &'static str = "";
         fn table(name: &str) -> String {
-            quote(name)
+            Self::quote(name)
         }
     }
 
@@ -190,9 +218,9 @@ mod tests {
              text, PRIMARY KEY (\"id\"))"
         );
         let conflict = " ON CONFLICT (\"id\") DO UPDATE SET \"a\"\"b\" = excluded.\"a\"\"b\"";
-        assert_eq!(on_conflict(&options, &fields), conflict);
-        assert_eq!(on_conflict(&options, &fields[..1]), " ON CONFLICT (\"id\") DO NOTHING");
+        assert_eq!(Plain::on_conflict(&options, &fields), conflict);
+        assert_eq!(Plain::on_conflict(&options, &fields[..1]), " ON CONFLICT (\"id\") DO NOTHING");
         options.keys.clear();
-        assert_eq!(on_conflict(&options, &fields), "");
+        assert_eq!(Plain::on_conflict(&options, &fields), "");
     }
 }

@@ -1,6 +1,5 @@
 //! Real jobs: lives end in the middle of anything, processes are killed, older runs wake up.
 
-use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use headwater::config::EngineConfig;
@@ -8,9 +7,10 @@ use headwater::prelude::*;
 use headwater::sink::{Sink, SinkWriter, Staged, Subtask};
 use headwater::testing::Simulation;
 use headwater::time::Epoch;
-use headwater_connectors::{Generator, SqliteSink};
+use headwater_connectors::Generator;
+use mysql::prelude::Queryable;
 
-use super::{ONLY, refused, server, stage};
+use super::{Kind, ONLY, Place, on_all, on_servers, refused, server, stage};
 
 const KEYS: u64 = 50;
 pub(crate) const EACH: u64 = 40;
@@ -42,113 +42,101 @@ fn small_batches() -> EngineConfig {
     config
 }
 
-#[test]
-fn simulated_crashes_leave_each_row_once_in_postgres() {
-    let Some(server) = server("simulated_crashes_leave_each_row_once_in_postgres") else { return };
+fn simulated_crashes_leave_each_row_once(place: &Place) {
     let (mut crashes, mut resumed) = (0, 0);
     for seed in 0..10 {
-        let (rows, counts) = (server.fresh("crashes"), server.fresh("crashes"));
+        let (rows, counts) = (place.fresh("crashes"), place.fresh("crashes"));
         let topology = job(
-            server.sink(&rows).exactly_once(&rows).create_table(),
-            server.sink(&counts).exactly_once(&counts).upsert(&["key"]).create_table(),
+            place.sink(&rows).exactly_once(&rows).create_table(),
+            place.sink(&counts).exactly_once(&counts).upsert(&["key"]).create_table(),
             EACH_SIMULATED,
             None,
         );
         let config = small_batches();
         let report = Simulation::new(seed).run_with_crashes(&topology, &config, 6).unwrap();
         (crashes, resumed) = (crashes + report.crashes, resumed + report.resumed);
-        let found = server
-            .psql(&format!("SELECT count(*), count(DISTINCT value), min(value), max(value) FROM {rows}"));
+        let found =
+            place.ask(&format!("SELECT count(*), count(DISTINCT value), min(value), max(value) FROM {rows}"));
         assert_eq!(found, "10000|10000|0|9999", "seed {seed}");
-        let found = server.psql(&format!("SELECT count(*), min(value), max(value) FROM {counts}"));
+        let found = place.ask(&format!("SELECT count(*), min(value), max(value) FROM {counts}"));
         assert_eq!(found, "50|200|200", "seed {seed}");
-        server.forget(&rows);
-        server.forget(&counts);
+        place.forget(&rows);
+        place.forget(&counts);
     }
     assert!(crashes >= 20 && resumed >= 10, "{crashes} crashes, {resumed} resumed");
-}
-
-#[test]
-fn simulated_crashes_leave_each_row_once_in_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut crashes = 0;
-    for seed in 0..10 {
-        let sink = |name: &str| SqliteSink::new(folder.path().join(format!("{name}-{seed}.sqlite")), "rows");
-        let topology = job(
-            sink("rows").exactly_once("rows").create_table(),
-            sink("counts").exactly_once("counts").upsert(&["key"]).create_table(),
-            EACH_SIMULATED,
-            None,
-        );
-        let config = small_batches();
-        crashes += Simulation::new(seed).run_with_crashes(&topology, &config, 6).unwrap().crashes;
-        let count = |name: &str, sql: &str| -> (i64, i64, i64) {
-            let path = folder.path().join(format!("{name}-{seed}.sqlite"));
-            let database = rusqlite::Connection::open(path).unwrap();
-            database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
-        };
-        let rows = count("rows", "SELECT count(*), count(DISTINCT value), max(value) FROM rows");
-        assert_eq!(rows, (10_000, 10_000, 9_999), "seed {seed}");
-        assert_eq!(count("counts", "SELECT count(*), min(value), max(value) FROM rows"), (50, 200, 200));
-    }
-    assert!(crashes >= 20, "{crashes} crashes");
 }
 
 /// The job of the test below, in a process of its own.
 #[test]
 #[ignore = "the other test starts it"]
 fn a_job_that_is_killed() {
-    let [Ok(url), Ok(state), Ok(rows), Ok(counts)] =
-        ["POSTGRES_URL", "KILLED_STATE", "KILLED_ROWS", "KILLED_COUNTS"].map(std::env::var)
+    let [Ok(state), Ok(rows), Ok(counts)] =
+        ["KILLED_STATE", "KILLED_ROWS", "KILLED_COUNTS"].map(std::env::var)
     else {
         return;
     };
-    let sink =
-        |table: &str| headwater_connectors::PostgresSink::new(&url, table).exactly_once(table).create_table();
+    let kind = if std::env::var("KILLED_IN").unwrap() == "mariadb" { Kind::MariaDb } else { Kind::Postgres };
+    let place = server(kind, "a_job_that_is_killed").unwrap();
+    let sink = |table: &str| place.sink(table).exactly_once(table).create_table();
     let config = EngineConfig::default().parallelism(2).epoch_interval(ms(2)).state_dir(state);
     job(sink(&rows), sink(&counts).upsert(&["key"]), EACH, Some(2_000.0)).run(config).unwrap();
 }
 
-fn start(state: &std::path::Path, rows: &str, counts: &str) -> Child {
+fn start(place: &Place, state: &std::path::Path, rows: &str, counts: &str) -> Child {
     let mut job = Command::new(std::env::current_exe().unwrap());
     job.args(["--ignored", "--exact", "crashes::a_job_that_is_killed"])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    job.envs([("KILLED_ROWS", rows), ("KILLED_COUNTS", counts)]).env("KILLED_STATE", state);
+    job.envs([("KILLED_ROWS", rows), ("KILLED_COUNTS", counts), ("KILLED_IN", place.kind.service().0)]);
+    job.env("KILLED_STATE", state);
     job.spawn().unwrap()
 }
 
-#[test]
-fn a_job_and_its_connections_may_be_killed_at_any_time() {
-    let Some(server) = server("a_job_and_its_connections_may_be_killed_at_any_time") else { return };
+/// Ends connections of jobs in the middle of what they do.
+fn end_connections(place: &Place) {
+    if place.kind == Kind::Postgres {
+        place.ask(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name = 'headwater' AND query LIKE '%headwater_tokens%'",
+        );
+        return;
+    }
+    let mut client = mysql::Conn::new(place.url.as_str()).unwrap();
+    let sql = "SELECT id FROM information_schema.processlist WHERE info LIKE '%headwater_tokens%' \
+               AND id <> connection_id()";
+    for id in client.query::<u64, _>(sql).unwrap() {
+        // It may have ended by itself.
+        let _ = client.query_drop(format!("KILL {id}"));
+    }
+}
+
+fn a_job_and_its_connections_may_be_killed_at_any_time(place: &Place) {
     let folder = tempfile::tempdir().unwrap();
-    let (rows, counts) = (server.fresh("killed"), server.fresh("killed"));
+    let (rows, counts) = (place.fresh("killed"), place.fresh("killed"));
     let count = || -> u64 {
-        if server.psql(&format!("SELECT to_regclass('{rows}') IS NOT NULL")) != "t" {
+        if !place.has_table(&rows) {
             return 0;
         }
-        server.psql(&format!("SELECT count(*) FROM {rows}")).parse().unwrap()
+        place.ask(&format!("SELECT count(*) FROM {rows}")).parse().unwrap()
     };
     // The job dies when so many rows are there, or loses its connections.
     for (nth, seen) in [100, 500, 900, 1_300, 1_700].into_iter().enumerate() {
-        let mut job = start(folder.path(), &rows, &counts);
+        let mut job = start(place, folder.path(), &rows, &counts);
         while count() < seen {
             assert!(job.try_wait().unwrap().is_none(), "the job ended before it was killed");
         }
         if nth % 2 == 0 {
-            let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                       WHERE application_name = 'headwater' AND query LIKE '%headwater_tokens%'";
-            server.psql(sql);
+            end_connections(place);
         }
         job.kill().unwrap();
         job.wait().unwrap();
     }
-    assert!(start(folder.path(), &rows, &counts).wait().unwrap().success());
-    let found = server.psql(&format!("SELECT count(*), count(DISTINCT value), max(value) FROM {rows}"));
+    assert!(start(place, folder.path(), &rows, &counts).wait().unwrap().success());
+    let found = place.ask(&format!("SELECT count(*), count(DISTINCT value), max(value) FROM {rows}"));
     assert_eq!(found, "2000|2000|1999");
-    assert_eq!(server.psql(&format!("SELECT count(*), min(value), max(value) FROM {counts}")), "50|40|40");
-    server.forget(&rows);
-    server.forget(&counts);
+    assert_eq!(place.ask(&format!("SELECT count(*), min(value), max(value) FROM {counts}")), "50|40|40");
+    place.forget(&rows);
+    place.forget(&counts);
 }
 
 /// What a job's log would hold of three epochs of a writer.
@@ -185,48 +173,26 @@ fn zombies(make: impl Fn() -> Box<dyn Fn() -> Box<dyn SinkWriter<u64>>>, read: i
     }
 }
 
-#[test]
-fn a_zombie_writes_nothing_to_postgres() {
-    let Some(server) = server("a_zombie_writes_nothing_to_postgres") else { return };
+fn a_zombie_writes_nothing(place: &Place) {
     let table = std::cell::RefCell::new(String::new());
     let make = || {
-        let fresh = server.fresh("zombie");
-        let sink = server.sink(&fresh).exactly_once(&fresh).create_table();
+        let fresh = place.fresh("zombie");
+        let sink = place.sink(&fresh).exactly_once(&fresh).create_table();
         *table.borrow_mut() = fresh;
         Box::new(move || Sink::<u64>::open(&sink, ONLY).unwrap()) as Box<dyn Fn() -> _>
     };
     let read = || {
         let table = table.borrow();
-        let rows = server.psql(&format!("SELECT value FROM {table} ORDER BY value"));
-        server.forget(&table);
+        let rows = place.ask(&format!("SELECT value FROM {table} ORDER BY value"));
+        place.forget(&table);
         rows.lines().map(|line| line.parse().unwrap()).collect()
     };
     zombies(make, read);
 }
 
-#[test]
-fn a_zombie_writes_nothing_to_sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let number = std::cell::Cell::new(0);
-    let path = || folder.path().join(number.get().to_string());
-    let make = || {
-        number.set(number.get() + 1);
-        let sink = SqliteSink::new(path(), "rows").exactly_once("rows").create_table();
-        Box::new(move || Sink::<u64>::open(&sink, ONLY).unwrap()) as Box<dyn Fn() -> _>
-    };
-    let read = || {
-        let database = rusqlite::Connection::open(path()).unwrap();
-        let mut rows = database.prepare("SELECT value FROM rows ORDER BY value").unwrap();
-        rows.query_map([], |row| row.get::<_, i64>(0)).unwrap().map(|value| value.unwrap() as u64).collect()
-    };
-    zombies(make, read);
-}
-
-#[test]
-fn rows_go_by_the_token_of_the_subtask_that_wrote_them() {
-    let Some(server) = server("rows_go_by_the_token_of_the_subtask_that_wrote_them") else { return };
-    let table = server.fresh("rescaled");
-    let sink = server.sink(&table).exactly_once(&table).create_table();
+fn rows_go_by_the_token_of_the_subtask_that_wrote_them(place: &Place) {
+    let table = place.fresh("rescaled");
+    let sink = place.sink(&table).exactly_once(&table).create_table();
     let open = |index, count| Sink::<u64>::open(&sink, Subtask { index, count }).unwrap();
     let mut old: Vec<_> = (0..3).map(|index| open(index, 3)).collect();
     let staged: Vec<_> = (0..3).map(|index| stage(&mut *old[index], 1, &[index as u64]).unwrap()).collect();
@@ -240,29 +206,34 @@ fn rows_go_by_the_token_of_the_subtask_that_wrote_them() {
     }
     let next = stage(&mut *new, 2, &[7]).unwrap();
     new.commit(Epoch(2), &next).unwrap();
-    assert_eq!(
-        server.psql(&format!("SELECT string_agg(value::text, ',' ORDER BY value) FROM {table}")),
-        "0,1,2,7"
-    );
-    let tokens = server
-        .psql(&format!("SELECT subtask, epoch FROM headwater_tokens WHERE sink = '{table}' ORDER BY 1"));
+    assert_eq!(place.ask(&format!("SELECT value FROM {table} ORDER BY value")), "0\n1\n2\n7");
+    let tokens =
+        place.ask(&format!("SELECT subtask, epoch FROM headwater_tokens WHERE sink = '{table}' ORDER BY 1"));
     assert_eq!(tokens, "0|2\n1|1\n2|1");
-    server.forget(&table);
+    place.forget(&table);
 }
 
-#[test]
-fn without_a_name_rows_are_there_at_least_once() {
-    let Some(server) = server("without_a_name_rows_are_there_at_least_once") else { return };
-    let table = server.fresh("twice");
-    let sink = server.sink(&table).create_table();
+fn without_a_name_rows_are_there_at_least_once(place: &Place) {
+    let table = place.fresh("twice");
+    let sink = place.sink(&table).create_table();
     let mut writer = Sink::<u64>::open(&sink, ONLY).unwrap();
     let staged = stage(&mut *writer, 1, &[7, 8]).unwrap();
     writer.commit(Epoch(1), &staged).unwrap();
     Sink::<u64>::open(&sink, ONLY).unwrap().recover(vec![(Epoch(1), staged)]).unwrap();
-    let found = server.psql(&format!("SELECT value, count(*) FROM {table} GROUP BY value ORDER BY value"));
-    assert_eq!(
-        found.lines().collect::<Vec<_>>(),
-        BTreeMap::from([(7, 2), (8, 2)]).iter().map(|(k, v)| format!("{k}|{v}")).collect::<Vec<_>>()
-    );
-    server.forget(&table);
+    let found = place.ask(&format!("SELECT value, count(*) FROM {table} GROUP BY value ORDER BY value"));
+    assert_eq!(found, "7|2\n8|2");
+    place.forget(&table);
 }
+
+mod everywhere {
+    use super::*;
+
+    on_all!(
+        a_zombie_writes_nothing,
+        rows_go_by_the_token_of_the_subtask_that_wrote_them,
+        simulated_crashes_leave_each_row_once,
+        without_a_name_rows_are_there_at_least_once,
+    );
+}
+
+on_servers!(a_job_and_its_connections_may_be_killed_at_any_time);

@@ -1,14 +1,12 @@
 //! The kit for connectors: a crash behind every call, over real databases.
 
-use std::cell::RefCell;
-
 use headwater::prelude::*;
 use headwater::testing::{SinkCheck, check_sink};
-use headwater_connectors::{PostgresSink, SqliteSink};
+use mysql::prelude::Queryable;
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::NoTls;
 
-use super::{Server, server};
+use super::{Kind, Place, on_all};
 
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Row {
@@ -25,99 +23,110 @@ fn trials() -> usize {
 }
 
 /// A connection that stays, to look at tables often.
-struct Reader {
-    runtime: Runtime,
-    client: Client,
+enum Reader {
+    Postgres(Runtime, tokio_postgres::Client),
+    MariaDb(mysql::Conn),
+    Sqlite(rusqlite::Connection),
 }
 
 impl Reader {
-    fn new(server: &Server) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(&server.url, NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client
-        });
-        Reader { runtime, client }
+    fn new(place: &Place) -> Self {
+        match place.kind {
+            Kind::Postgres => {
+                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+                let client = runtime.block_on(async {
+                    let (client, connection) = tokio_postgres::connect(&place.url, NoTls).await.unwrap();
+                    tokio::spawn(connection);
+                    client
+                });
+                Reader::Postgres(runtime, client)
+            }
+            Kind::MariaDb => Reader::MariaDb(mysql::Conn::new(place.url.as_str()).unwrap()),
+            Kind::Sqlite => Reader::Sqlite(rusqlite::Connection::open(&place.url).unwrap()),
+        }
     }
 
-    fn execute(&self, sql: &str) {
-        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
+    fn execute(&mut self, sql: &str) {
+        match self {
+            Reader::Postgres(runtime, client) => runtime.block_on(client.batch_execute(sql)).unwrap(),
+            Reader::MariaDb(client) => client.query_drop(sql).unwrap(),
+            Reader::Sqlite(database) => database.execute_batch(sql).unwrap(),
+        }
     }
 
-    fn rows(&self, sql: &str) -> Vec<(String, String)> {
-        let rows = self.runtime.block_on(self.client.query(sql, &[])).unwrap();
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    fn rows(&mut self, table: &str) -> Vec<(i64, String)> {
+        let sql = format!("SELECT number, text FROM {table} ORDER BY at");
+        match self {
+            Reader::Postgres(runtime, client) => {
+                let rows = runtime.block_on(client.query(&sql, &[])).unwrap();
+                rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+            }
+            Reader::MariaDb(client) => client.query(sql).unwrap(),
+            Reader::Sqlite(database) => {
+                let mut rows = database.prepare(&sql).unwrap();
+                let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+        }
+    }
+
+    /// Writers of killed jobs keep their connections, of which a server has so many.
+    fn end_all_of(&mut self, name: &str) {
+        match self {
+            Reader::Postgres(..) => self.execute(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+            )),
+            Reader::MariaDb(client) => client.query_drop(format!("KILL USER '{name}'@'127.0.0.1'")).unwrap(),
+            Reader::Sqlite(_) => (),
+        }
     }
 }
 
 /// The numbers of rows, all of which must be whole.
-fn numbers(rows: Vec<(String, String)>) -> Vec<u64> {
-    let number = |(number, text): (String, String)| {
-        let number = number.parse().unwrap();
-        assert_eq!(text, row(number).text);
-        number
+fn numbers(rows: Vec<(i64, String)>) -> Vec<u64> {
+    let number = |(number, text): (i64, String)| {
+        assert_eq!(text, row(number as u64).text);
+        number as u64
     };
     rows.into_iter().map(number).collect()
 }
 
-#[test]
-fn postgres_shows_each_row_once_behind_every_crash() {
-    let Some(server) = server("postgres_shows_each_row_once_behind_every_crash") else { return };
-    let (name, reader) = (server.fresh("kit"), Reader::new(&server));
+fn each_row_is_there_once_behind_every_crash(place: &Place) {
+    let (name, reader) = (place.fresh("kit"), std::cell::RefCell::new(Reader::new(place)));
+    // Connections that have the name of the test.
+    let (url, at) = match place.kind {
+        Kind::Postgres => (format!("{}?application_name={name}", place.url), "bigserial"),
+        Kind::MariaDb => {
+            place.ask(&format!(
+                "CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'sesame'; GRANT ALL ON headwater.* TO \
+                 {name}@'127.0.0.1'"
+            ));
+            let server = place.url.split_once('@').unwrap().1;
+            (format!("mysql://{name}:sesame@{server}"), "bigint AUTO_INCREMENT PRIMARY KEY")
+        }
+        Kind::Sqlite => (place.url.clone(), "integer PRIMARY KEY"),
+    };
     let report = check_sink(
         |trial| {
-            let table = format!("{name}_{trial}");
-            reader.execute(&format!(
-                "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (number bigint, text text, at bigserial)"
-            ));
-            // Writers of killed jobs keep their connections, of which a server has so many.
-            reader.execute(&format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
-            ));
-            let url = format!("{}?application_name={name}", server.url);
-            Ok(PostgresSink::new(url, &table).exactly_once(&table))
+            let (table, mut reader) = (format!("{name}_{trial}"), reader.borrow_mut());
+            reader.end_all_of(&name);
+            reader.execute(&format!("DROP TABLE IF EXISTS {table}"));
+            reader.execute(&format!("CREATE TABLE {table} (number bigint, text text, at {at})"));
+            Ok(place.sink_at(&url, &table).exactly_once(&table))
         },
-        |trial| {
-            let sql = format!("SELECT number::text, text FROM {name}_{trial} ORDER BY at");
-            Ok(numbers(reader.rows(&sql)))
-        },
+        |trial| Ok(numbers(reader.borrow_mut().rows(&format!("{name}_{trial}")))),
         &SinkCheck::new(row).rows(10).trials_max(trials()),
     );
-    let report = report.unwrap();
+    let (report, mut reader) = (report.unwrap(), reader.into_inner());
     assert!(report.trials >= 30, "{report:?}");
+    reader.end_all_of(&name);
     for trial in 0..report.trials {
         reader.execute(&format!("DROP TABLE {name}_{trial}"));
     }
     reader.execute(&format!("DELETE FROM headwater_tokens WHERE sink LIKE '{name}%'"));
+    if place.kind == Kind::MariaDb {
+        reader.execute(&format!("DROP USER {name}@'127.0.0.1'"));
+    }
 }
 
-#[test]
-fn sqlite_shows_each_row_once_behind_every_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |trial: u64| folder.path().join(format!("{trial}.sqlite"));
-    let open = RefCell::new(None);
-    let report = check_sink(
-        |trial| Ok(SqliteSink::new(file(trial), "rows").exactly_once("rows").create_table()),
-        |trial| {
-            if !file(trial).exists() {
-                return Ok(Vec::new());
-            }
-            let mut open = open.borrow_mut();
-            let (_, reader) = match &mut *open {
-                Some((of, reader)) if *of == trial => (of, reader),
-                open => {
-                    let reader = rusqlite::Connection::open(file(trial)).unwrap();
-                    let (of, reader) = open.insert((trial, reader));
-                    (of, reader)
-                }
-            };
-            let mut rows = reader.prepare("SELECT number || '', text FROM rows ORDER BY rowid").unwrap();
-            let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-            Ok(numbers(rows.map(Result::unwrap).collect()))
-        },
-        &SinkCheck::new(row).rows(10).trials_max(trials()),
-    );
-    let report = report.unwrap();
-    assert!(report.trials >= 30, "{report:?}");
-}
+on_all!(each_row_is_there_once_behind_every_crash);

@@ -5,7 +5,7 @@ use headwater::prelude::*;
 use headwater::sink::Sink;
 use headwater_connectors::{MemorySource, PostgresSink, SqliteSink};
 
-use super::{ONLY, refused, server, show};
+use super::{Kind, ONLY, has, refused, server, show};
 
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Row {
@@ -17,19 +17,13 @@ fn row(id: u64, name: &str) -> Row {
     Row { id, name: (name != "null").then(|| name.to_owned()) }
 }
 
-fn has(error: &str, words: &[&str]) {
-    for word in words {
-        assert!(error.contains(word), "no {word:?} in: {error}");
-    }
-}
-
 fn open(sink: &impl Sink<Row>) -> String {
     refused(sink.open(ONLY).map(|_| ()))
 }
 
 #[test]
 fn a_server_that_cannot_be_used_is_named() {
-    let Some(server) = server("a_server_that_cannot_be_used_is_named") else { return };
+    let Some(server) = server(Kind::Postgres, "a_server_that_cannot_be_used_is_named") else { return };
     let password = server.url.split(':').nth(2).unwrap().split('@').next().unwrap();
     let sink = |url: &str| PostgresSink::new(url, "rows");
     let wrong = sink(&server.url.replace(password, "sesame"));
@@ -50,7 +44,9 @@ fn a_server_that_cannot_be_used_is_named() {
 
 #[test]
 fn a_table_that_cannot_take_the_record_is_refused_when_the_job_starts() {
-    let Some(server) = server("a_table_that_cannot_take_the_record_is_refused_when_the_job_starts") else {
+    let Some(server) =
+        server(Kind::Postgres, "a_table_that_cannot_take_the_record_is_refused_when_the_job_starts")
+    else {
         return;
     };
     let table = server.fresh("missing");
@@ -59,13 +55,13 @@ fn a_table_that_cannot_take_the_record_is_refused_when_the_job_starts() {
         &error,
         &["has no table", ".create_table()", "CREATE TABLE", "\"id\" numeric(20) NOT NULL, \"name\" text"],
     );
-    server.psql(&format!("CREATE TABLE {table} (id bigint, nom text)"));
+    server.ask(&format!("CREATE TABLE {table} (id bigint, nom text)"));
     let error = open(&server.sink(&table));
     has(&error, &["no column for the field `name`", "id, nom", "ADD COLUMN \"name\" text"]);
     server
-        .psql(&format!("ALTER TABLE {table} RENAME nom TO name; ALTER TABLE {table} ADD other int NOT NULL"));
+        .ask(&format!("ALTER TABLE {table} RENAME nom TO name; ALTER TABLE {table} ADD other int NOT NULL"));
     has(&open(&server.sink(&table)), &["column `other`", "must have a value", "give the column a default"]);
-    server.psql(&format!("ALTER TABLE {table} ALTER other SET DEFAULT 1"));
+    server.ask(&format!("ALTER TABLE {table} ALTER other SET DEFAULT 1"));
     let error = open(&server.sink(&table).upsert(&["nom"]));
     has(&error, &["the key `nom`", "no field of the record", "id, name"]);
     let error = refused(show(&server.sink(&table).upsert(&["id"]), &[row(1, "a")]));
@@ -76,9 +72,9 @@ fn a_table_that_cannot_take_the_record_is_refused_when_the_job_starts() {
 
 #[test]
 fn a_row_that_the_table_refuses_is_shown() {
-    let Some(server) = server("a_row_that_the_table_refuses_is_shown") else { return };
+    let Some(server) = server(Kind::Postgres, "a_row_that_the_table_refuses_is_shown") else { return };
     let table = server.fresh("refused");
-    server.psql(&format!("CREATE TABLE {table} (id bigint PRIMARY KEY, name varchar(300) NOT NULL)"));
+    server.ask(&format!("CREATE TABLE {table} (id bigint PRIMARY KEY, name varchar(300) NOT NULL)"));
     let sink = server.sink(&table).exactly_once(&table);
     let try_rows = |rows: &[Row]| refused(show(&sink, rows));
     let error = try_rows(&[row(1, "a"), row(2, "b"), row(1, "ü\t")]);
@@ -100,11 +96,11 @@ fn a_row_that_the_table_refuses_is_shown() {
         &error,
         &["field `name` of the row (2, \"a\\0b\")", "cannot store the character NUL", "filter such rows"],
     );
-    assert_eq!(server.psql(&format!("SELECT count(*) FROM {table}")), "0");
-    assert_eq!(server.psql(&format!("SELECT epoch FROM headwater_tokens WHERE sink = '{table}'")), "0");
+    assert_eq!(server.ask(&format!("SELECT count(*) FROM {table}")), "0");
+    assert_eq!(server.ask(&format!("SELECT epoch FROM headwater_tokens WHERE sink = '{table}'")), "0");
     // The same epoch, once the table takes it.
     show(&sink.clone().upsert(&["id"]), &[row(1, "a"), row(2, "b"), row(1, "c")]).unwrap();
-    assert_eq!(server.psql(&format!("SELECT * FROM {table} ORDER BY id")), "1|c\n2|b");
+    assert_eq!(server.ask(&format!("SELECT * FROM {table} ORDER BY id")), "1|c\n2|b");
     server.forget(&table);
 }
 

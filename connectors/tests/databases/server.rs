@@ -14,10 +14,10 @@ use headwater::config::EngineConfig;
 use headwater::prelude::*;
 use headwater::sink::Sink;
 use headwater::time::Epoch;
-use headwater_connectors::PostgresSink;
 
 use super::crashes::{EACH, job};
-use super::{ONLY, Server, refused, server, stage};
+use super::place::AnySink;
+use super::{Kind, ONLY, Place, on_servers, refused, stage};
 
 /// What happens to a statement that has `COMMIT` in it.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,7 +45,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn new(server: &Server) -> Self {
+    fn new(server: &Place) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (host, world) = (host(&server.url), Arc::new(World::default()));
@@ -64,9 +64,9 @@ impl Proxy {
         Proxy { address, world }
     }
 
-    fn sink(&self, server: &Server, table: &str) -> PostgresSink {
+    fn sink(&self, server: &Place, table: &str) -> AnySink {
         let url = server.url.replace(&host(&server.url), &self.address);
-        PostgresSink::new(url, table).exactly_once(table).create_table()
+        server.sink_at(&url, table).exactly_once(table).create_table()
     }
 
     fn plan(&self, plan: &[AtCommit]) {
@@ -85,8 +85,9 @@ fn pass(client: TcpStream, server: TcpStream, world: &Arc<World>) {
     thread::spawn(move || {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            // The last statement of a transaction, alone: `Q`, a length, and its text.
-            let at_commit = match &bytes[..count] == b"Q\0\0\0\x0bCOMMIT\0" {
+            // The last statement of a transaction, alone: what it is, a length, and its text.
+            let commits: [&[u8]; 2] = [b"Q\0\0\0\x0bCOMMIT\0", b"\x07\0\0\0\x03COMMIT"];
+            let at_commit = match commits.contains(&&bytes[..count]) {
                 true => plans.plan.lock().unwrap().pop().unwrap_or(AtCommit::Passes),
                 false => AtCommit::Passes,
             };
@@ -115,12 +116,10 @@ fn pass(client: TcpStream, server: TcpStream, world: &Arc<World>) {
     });
 }
 
-#[test]
-fn a_commit_whose_outcome_nobody_knows_counts_once() {
-    let Some(server) = server("a_commit_whose_outcome_nobody_knows_counts_once") else { return };
+fn a_commit_whose_outcome_nobody_knows_counts_once(server: &Place) {
     use AtCommit::{LostBefore, LostBehind};
-    let (table, proxy) = (server.fresh("unknown"), Proxy::new(&server));
-    let mut writer = Sink::<u64>::open(&proxy.sink(&server, &table), ONLY).unwrap();
+    let (table, proxy) = (server.fresh("unknown"), Proxy::new(server));
+    let mut writer = Sink::<u64>::open(&proxy.sink(server, &table), ONLY).unwrap();
     let plans: [&[AtCommit]; 5] =
         [&[], &[LostBefore], &[LostBehind], &[LostBefore, LostBefore, LostBehind], &[LostBehind, LostBefore]];
     for (epoch, plan) in (1..).zip(plans) {
@@ -134,16 +133,14 @@ fn a_commit_whose_outcome_nobody_knows_counts_once() {
         assert_eq!(proxy.world.connections.load(SeqCst) - before, lost, "epoch {epoch}");
         proxy.plan(&[]);
     }
-    let found = server.psql(&format!("SELECT count(*), count(DISTINCT value), sum(value) FROM {table}"));
+    let found = server.ask(&format!("SELECT count(*), count(DISTINCT value), sum(value) FROM {table}"));
     assert_eq!(found, "10|10|530");
     server.forget(&table);
 }
 
-#[test]
-fn a_writer_waits_for_a_server_that_is_away() {
-    let Some(server) = server("a_writer_waits_for_a_server_that_is_away") else { return };
-    let (table, proxy) = (server.fresh("away"), Proxy::new(&server));
-    let mut writer = Sink::<u64>::open(&proxy.sink(&server, &table), ONLY).unwrap();
+fn a_writer_waits_for_a_server_that_is_away(server: &Place) {
+    let (table, proxy) = (server.fresh("away"), Proxy::new(server));
+    let mut writer = Sink::<u64>::open(&proxy.sink(server, &table), ONLY).unwrap();
     let staged = stage(&mut *writer, 1, &[1, 2]).unwrap();
     // Gone in the middle of the commit, and back only when the writer has been seen to try.
     proxy.world.is_away.store(true, SeqCst);
@@ -156,17 +153,13 @@ fn a_writer_waits_for_a_server_that_is_away() {
         proxy.world.is_away.store(false, SeqCst);
         committed.join().unwrap().unwrap();
     });
-    assert_eq!(server.psql(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2");
+    assert_eq!(server.ask(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2");
     server.forget(&table);
 }
 
-#[test]
-fn a_server_that_is_away_for_too_long_is_named_and_nothing_is_lost() {
-    let Some(server) = server("a_server_that_is_away_for_too_long_is_named_and_nothing_is_lost") else {
-        return;
-    };
-    let (table, proxy) = (server.fresh("gone"), Proxy::new(&server));
-    let sink = proxy.sink(&server, &table).patience(Duration::from_secs(2));
+fn a_server_that_is_away_for_too_long_is_named_and_nothing_is_lost(server: &Place) {
+    let (table, proxy) = (server.fresh("gone"), Proxy::new(server));
+    let sink = proxy.sink(server, &table).patience(Duration::from_secs(2));
     for is_silent in [false, true] {
         let mut writer = Sink::<u64>::open(&sink, ONLY).unwrap();
         let epoch = 1 + u64::from(is_silent);
@@ -181,7 +174,7 @@ fn a_server_that_is_away_for_too_long_is_named_and_nothing_is_lost() {
             proxy.plan(&[AtCommit::LostBefore]);
         }
         let error = refused(writer.commit(Epoch(epoch), &staged));
-        for word in ["PostgreSQL at 127.0.0.1:", "cannot be used for 2s", "nothing is lost", ".patience("] {
+        for word in [" at 127.0.0.1:", "cannot be used for 2s", "nothing is lost", ".patience("] {
             assert!(error.contains(word), "{error}");
         }
         assert_eq!(error.contains("does not answer"), is_silent, "{error}");
@@ -190,16 +183,14 @@ fn a_server_that_is_away_for_too_long_is_named_and_nothing_is_lost() {
         let patient = sink.clone().patience(Duration::from_secs(60));
         Sink::<u64>::open(&patient, ONLY).unwrap().recover(vec![(Epoch(epoch), staged)]).unwrap();
     }
-    assert_eq!(server.psql(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2");
+    assert_eq!(server.ask(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2");
     server.forget(&table);
 }
 
-#[test]
-fn a_zombie_that_holds_the_lock_is_waited_for() {
-    let Some(server) = server("a_zombie_that_holds_the_lock_is_waited_for") else { return };
-    let (table, proxy) = (server.fresh("locked"), Proxy::new(&server));
+fn a_zombie_that_holds_the_lock_is_waited_for(server: &Place) {
+    let (table, proxy) = (server.fresh("locked"), Proxy::new(server));
     let direct = server.sink(&table).exactly_once(&table).create_table();
-    let mut zombie = Sink::<u64>::open(&proxy.sink(&server, &table), ONLY).unwrap();
+    let mut zombie = Sink::<u64>::open(&proxy.sink(server, &table), ONLY).unwrap();
     let staged = stage(&mut *zombie, 1, &[1, 2]).unwrap();
     // The zombie has written its rows and says COMMIT, of which it will never hear.
     proxy.plan(&[AtCommit::LostBehind]);
@@ -214,12 +205,13 @@ fn a_zombie_that_holds_the_lock_is_waited_for() {
         let next = stage(&mut *new, 2, &[3]).unwrap();
         new.commit(Epoch(2), &next).unwrap();
     });
-    assert_eq!(server.psql(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2\n3");
+    assert_eq!(server.ask(&format!("SELECT value FROM {table} ORDER BY 1")), "1\n2\n3");
     server.forget(&table);
 }
 
 /// A server of the test's own, which may be killed.
 struct OwnServer {
+    kind: Kind,
     folder: tempfile::TempDir,
 }
 
@@ -227,54 +219,64 @@ impl OwnServer {
     fn services(&self, arguments: &[&str]) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
         let mut services = Command::new(script);
-        services.args(arguments).env_remove("POSTGRES_URL").env("HEADWATER_SERVICES", self.folder.path());
+        services
+            .args(arguments)
+            .env_remove(self.kind.service().1)
+            .env("HEADWATER_SERVICES", self.folder.path());
         let said = services.output().unwrap();
         assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap()
     }
 
-    fn start() -> (Self, Server) {
-        let own = OwnServer { folder: tempfile::tempdir().unwrap() };
-        own.services(&["up", "postgres"]);
-        let lines = own.services(&["env"]);
-        let url = lines.lines().find_map(|line| line.strip_prefix("export POSTGRES_URL=")).unwrap();
-        (own, Server { url: url.to_owned() })
+    fn start(kind: Kind) -> (Self, Place) {
+        let own = OwnServer { kind, folder: tempfile::tempdir().unwrap() };
+        let (service, variable) = kind.service();
+        own.services(&["up", service]);
+        let (lines, begin) = (own.services(&["env"]), format!("export {variable}="));
+        let url = lines.lines().find_map(|line| line.strip_prefix(&begin)).unwrap();
+        (own, Place::at(kind, url.to_owned()))
     }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        self.services(&["wipe", "postgres"]);
+        self.services(&["wipe", self.kind.service().0]);
     }
 }
 
-#[test]
-fn a_server_may_be_killed_and_stand_still_under_a_job() {
-    // The server of the other tests says that there can be one.
-    if server("a_server_may_be_killed_and_stand_still_under_a_job").is_none() {
-        return;
-    }
-    let (own, server) = OwnServer::start();
+/// The server of the other tests says that there can be one.
+fn a_server_may_be_killed_and_stand_still_under_a_job(other: &Place) {
+    let service = other.kind.service().0;
+    let (own, server) = OwnServer::start(other.kind);
     let folder = tempfile::tempdir().unwrap();
     let sink = |table: &str| server.sink(table).exactly_once(table).create_table();
-    let topology = job(sink("rows"), sink("counts").upsert(&["key"]), EACH, Some(1_000.0));
+    let topology = job(sink("numbers"), sink("counts").upsert(&["key"]), EACH, Some(1_000.0));
     let config = EngineConfig::default().parallelism(2).epoch_interval(ms(2)).state_dir(folder.path());
     let running = topology.start(config).unwrap();
-    let count = || server.psql("SELECT count(*) FROM rows").parse::<u64>().unwrap();
+    let count = || server.ask("SELECT count(*) FROM numbers").parse::<u64>().unwrap();
     for (nth, seen) in [100, 500, 900, 1_300].into_iter().enumerate() {
         while count() < seen {
             thread::yield_now();
         }
         if nth % 2 == 0 {
-            own.services(&["kill", "postgres"]);
-            own.services(&["up", "postgres"]);
+            own.services(&["kill", service]);
+            own.services(&["up", service]);
         } else {
-            own.services(&["pause", "postgres"]);
-            own.services(&["resume", "postgres"]);
+            own.services(&["pause", service]);
+            own.services(&["resume", service]);
         }
     }
     let summary = running.wait().unwrap();
     assert_eq!((summary.restarts, summary.records_read()), (0, 2_000));
-    assert_eq!(server.psql("SELECT count(*), count(DISTINCT value), max(value) FROM rows"), "2000|2000|1999");
-    assert_eq!(server.psql("SELECT count(*), min(value), max(value) FROM counts"), "50|40|40");
+    let found = server.ask("SELECT count(*), count(DISTINCT value), max(value) FROM numbers");
+    assert_eq!(found, "2000|2000|1999");
+    assert_eq!(server.ask("SELECT count(*), min(value), max(value) FROM counts"), "50|40|40");
 }
+
+on_servers!(
+    a_commit_whose_outcome_nobody_knows_counts_once,
+    a_writer_waits_for_a_server_that_is_away,
+    a_server_that_is_away_for_too_long_is_named_and_nothing_is_lost,
+    a_zombie_that_holds_the_lock_is_waited_for,
+    a_server_may_be_killed_and_stand_still_under_a_job,
+);

@@ -3,7 +3,7 @@
 use headwater::prelude::*;
 use headwater_connectors::SqliteSink;
 
-use super::{refused, server, show};
+use super::{Kind, Place, on_all, on_servers, refused, server, show};
 
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Inner {
@@ -45,10 +45,10 @@ fn values(n: usize) -> Values {
 
 #[test]
 fn postgres_has_the_values_that_were_written() {
-    let Some(server) = server("postgres_has_the_values_that_were_written") else { return };
+    let Some(server) = server(Kind::Postgres, "postgres_has_the_values_that_were_written") else { return };
     let table = server.fresh("values");
     show(&server.sink(&table).create_table(), &[values(0), values(1), values(2)]).unwrap();
-    let types = server.psql(&format!(
+    let types = server.ask(&format!(
         "SELECT string_agg(format_type(atttypid, atttypmod), ',' ORDER BY attnum) FROM pg_attribute \
          WHERE attrelid = '{table}'::regclass AND attnum > 0"
     ));
@@ -65,10 +65,10 @@ fn postgres_has_the_values_that_were_written() {
         "255|9223372036854775807|0|0|0.1|-0.5|f|-9223372036854775808|[2, 18446744073709551615]|[0.5, -1E300]",
     ];
     let select = select.replace("inner->>'values'", "'[0.5, -1E300]'");
-    assert_eq!(server.psql(&format!("{select} FROM {table} ORDER BY ctid")), expected.join("\n"));
+    assert_eq!(server.ask(&format!("{select} FROM {table} ORDER BY ctid")), expected.join("\n"));
     for n in 0..3 {
         let hex: String = values(n).text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let found = server.psql(&format!(
+        let found = server.ask(&format!(
             "SELECT encode(convert_to(text, 'UTF8'), 'hex'), \"inner\"->>'name' = text, \
              (\"inner\"->'values'->>1)::float8 = -1e300 FROM {table} ORDER BY ctid OFFSET {n} LIMIT 1"
         ));
@@ -88,9 +88,11 @@ struct Event {
 
 #[test]
 fn columns_of_other_types_read_the_text_of_values() {
-    let Some(server) = server("columns_of_other_types_read_the_text_of_values") else { return };
+    let Some(server) = server(Kind::Postgres, "columns_of_other_types_read_the_text_of_values") else {
+        return;
+    };
     let table = server.fresh("types");
-    server.psql(&format!(
+    server.ask(&format!(
         "CREATE TABLE {table} (row bigserial PRIMARY KEY, price numeric(10, 2), id uuid, at timestamptz NOT NULL, \
          day date, maybe_at timestamp, said text DEFAULT 'default')"
     ));
@@ -101,7 +103,7 @@ fn columns_of_other_types_read_the_text_of_values() {
         "SET timezone = 'UTC'; SELECT row, price, id, at, day, maybe_at, said FROM {table} ORDER BY row"
     );
     assert_eq!(
-        server.psql(&sql),
+        server.ask(&sql),
         format!(
             "1|12.50|{id}|2023-11-14 22:13:20.123+00|2023-11-14||default\n2|12.50|{id}|1969-12-31 \
              23:59:59.999+00|1969-12-31|2000-02-29 00:00:00|default"
@@ -110,35 +112,58 @@ fn columns_of_other_types_read_the_text_of_values() {
     server.forget(&table);
 }
 
-#[test]
-fn a_later_row_replaces_the_one_with_its_keys() {
-    let Some(server) = server("a_later_row_replaces_the_one_with_its_keys") else { return };
-    let table = server.fresh("upsert");
-    let sink = server.sink(&table).upsert(&["_1", "_2"]).create_table();
+fn a_later_row_replaces_the_one_with_its_keys(place: &Place) {
+    let table = place.fresh("upsert");
+    let sink = place.sink(&table).upsert(&["_1", "_2"]).create_table();
     let row = |key: u64, other: &str, value: u64| (key, other.to_owned(), value);
     show(&sink, &[row(1, "a", 1), row(1, "b", 2), row(1, "a", 3), row(2, "a", 4), row(1, "a", 5)]).unwrap();
-    show(&sink, &[row(1, "b", 6), row(3, "ü", 7)]).unwrap();
-    let found = server.psql(&format!("SELECT * FROM {table} ORDER BY 1, 2"));
-    assert_eq!(found, "1|a|5\n1|b|6\n2|a|4\n3|ü|7");
-    server.forget(&table);
+    show(&sink, &[row(1, "b", 6), row(3, "ü", 7), row(1, "A", 8), row(1, "a ", 9)]).unwrap();
+    let found = place.ask(&format!("SELECT * FROM {table} ORDER BY 3"));
+    assert_eq!(found, "2|a|4\n1|a|5\n1|b|6\n3|ü|7\n1|A|8\n1|a |9");
+    place.forget(&table);
     // A record that is nothing but its key.
-    let table = server.fresh("upsert");
-    let sink = server.sink(&table).upsert(&["value"]).create_table();
+    let table = place.fresh("upsert");
+    let sink = place.sink(&table).upsert(&["value"]).create_table();
     show(&sink, &[1_u64, 2, 1]).unwrap();
-    assert_eq!(server.psql(&format!("SELECT * FROM {table} ORDER BY 1")), "1\n2");
-    server.forget(&table);
+    assert_eq!(place.ask(&format!("SELECT * FROM {table} ORDER BY 1")), "1\n2");
+    place.forget(&table);
 }
 
-#[test]
-fn names_with_quotes_and_schemas_are_names() {
-    let Some(server) = server("names_with_quotes_and_schemas_are_names") else { return };
+/// More than a statement takes, among them rows that are large.
+fn many_rows_are_written(place: &Place) {
+    let table = place.fresh("many");
+    let text = |n: u64| "ü".repeat(if n.is_multiple_of(997) { 400_000 } else { n as usize % 7 });
+    let rows: Vec<(u64, String)> = (0..5_000).map(|n| (n, text(n))).collect();
+    show(&place.sink(&table).create_table(), &rows).unwrap();
+    let length = if place.kind == Kind::MariaDb { "char_length" } else { "length" };
+    let found = place.ask(&format!(
+        "SELECT count(*), count(DISTINCT _1), sum(_1), sum({length}(_2)), max({length}(_2)) FROM {table}"
+    ));
+    let letters: usize = rows.iter().map(|(_, text)| text.chars().count()).sum();
+    assert_eq!(found, format!("5000|5000|12497500|{letters}|400000"));
+    place.forget(&table);
+}
+
+on_all!(a_later_row_replaces_the_one_with_its_keys, many_rows_are_written);
+
+fn names_with_quotes_and_schemas_are_names(server: &Place) {
     let schema = server.fresh("schema");
-    server.psql(&format!("CREATE SCHEMA \"{schema}\""));
-    let table = format!("{schema}.a\"; DROP TABLE x; --");
-    show(&server.sink(&table).create_table(), &[1_u64, 2]).unwrap();
-    let found = server.psql(&format!("SELECT sum(value) FROM \"{schema}\".\"a\"\"; DROP TABLE x; --\""));
-    assert_eq!(found, "3");
-    server.psql(&format!("DROP SCHEMA \"{schema}\" CASCADE"));
+    server.ask(&format!("CREATE SCHEMA {}", server.quote(&schema)));
+    for mark in ['"', '`'] {
+        let name = format!("a{mark}; DROP TABLE x; --");
+        show(&server.sink(&format!("{schema}.{name}")).create_table(), &[1_u64, 2]).unwrap();
+        let found =
+            server.ask(&format!("SELECT sum(value) FROM {}.{}", server.quote(&schema), server.quote(&name)));
+        assert_eq!(found, "3");
+    }
+    let cascade = if server.kind == Kind::Postgres { "CASCADE" } else { "" };
+    server.ask(&format!("DROP SCHEMA {} {cascade}", server.quote(&schema)));
+}
+
+mod named {
+    use super::*;
+
+    on_servers!(names_with_quotes_and_schemas_are_names);
 }
 
 #[test]

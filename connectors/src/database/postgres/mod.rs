@@ -16,8 +16,9 @@ use headwater::Result;
 use headwater::batch::Record;
 use headwater::sink::{OutputMode, Sink, SinkParallelism, SinkWriter, Subtask};
 
-use self::server::Address;
+use self::server::{KIND, Server};
 use self::table::PostgresTable;
+use super::address::Address;
 use super::options::{Options, sink_options};
 use super::writer::Writer;
 
@@ -68,7 +69,7 @@ impl PostgresSink {
     /// encrypted. The password is shown nowhere.
     #[must_use]
     pub fn new(url: impl Into<String>, table: impl Into<String>) -> Self {
-        PostgresSink { address: Address::url(url.into()), options: Options::new(table.into()) }
+        PostgresSink { address: Address::url(&KIND, url.into()), options: Options::new(table.into()) }
     }
 
     /// A sink whose URL is in an environment variable, which is read when the job starts.
@@ -80,7 +81,10 @@ impl PostgresSink {
     /// ```
     #[must_use]
     pub fn from_env(variable: impl Into<String>, table: impl Into<String>) -> Self {
-        PostgresSink { address: Address::variable(variable.into()), options: Options::new(table.into()) }
+        PostgresSink {
+            address: Address::variable(&KIND, variable.into()),
+            options: Options::new(table.into()),
+        }
     }
 
     sink_options!();
@@ -96,7 +100,7 @@ impl<T: Record> Sink<T> for PostgresSink {
     }
 
     fn open(&self, subtask: Subtask) -> Result<Box<dyn SinkWriter<T>>> {
-        let table = |options, fields| PostgresTable::open(self.address.server()?, options, fields);
+        let table = |options, fields| PostgresTable::open(self.address.read(Server::parse)?, options, fields);
         Ok(Box::new(Writer::<T, _>::open(&self.options, subtask, table)?))
     }
 }

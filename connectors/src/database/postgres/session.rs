@@ -3,14 +3,12 @@
 //! A writer runs on a thread that belongs to another runtime, in which nothing may block; so each call runs on a
 //! thread of its own, which ends with the call.
 
-use std::fmt::Display;
 use std::io::Cursor;
 use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::SinkExt;
-use headwater::time::{Clock, SystemClock};
 use headwater::{Error, Result};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -18,11 +16,10 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row};
 
-use super::failure::{Failure, describe, way_out};
+use super::super::failure::{Attempts, lock_patience};
+use super::failure::Failure;
 use super::server::Server;
 
-/// The pause before the second attempt; each further one is twice as long.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// Rows go to the server in pieces of this size.
 const COPY_BYTES: usize = 64 << 10;
 
@@ -101,8 +98,7 @@ impl Session {
         action: &mut impl AsyncFnMut(&Link) -> Result<R, Failure>,
         refused: &impl Fn(&DbError) -> String,
     ) -> Result<R> {
-        let clock = SystemClock::default();
-        let (mut since_ms, mut pause) = (None, PAUSE.0);
+        let mut attempts = Attempts::new(self.patience);
         loop {
             let failure = match self.attempt(action).await {
                 Ok(done) => return Ok(done),
@@ -115,33 +111,8 @@ impl Session {
                 }
                 None => false,
             };
-            let cause = match failure {
-                Failure::Lost(cause) => cause,
-                Failure::Silent => return Err(self.away("it does not answer")),
-                Failure::Failed(error) => return Err(error.at(self.place())),
-                Failure::Refused(said) if was_connected => return Err(Error::failed(refused(&said))),
-                Failure::Refused(said) => {
-                    let place = self.place();
-                    return Err(Error::failed(format!("{place}: {}; {}", describe(&said), way_out(&said))));
-                }
-            };
-            let now_ms = clock.monotonic_ms();
-            let waited_ms = now_ms - *since_ms.get_or_insert(now_ms);
-            if u128::from(waited_ms) >= self.patience.as_millis() {
-                return Err(self.away(cause));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            tokio::time::sleep(attempts.after(failure, self.place(), was_connected, refused)?).await;
         }
-    }
-
-    fn away(&self, cause: impl Display) -> Error {
-        Error::failed(format!(
-            "{} cannot be used for {:?}: {cause}; when it is back, run the job again: nothing is lost, the next run \
-             writes what this one could not; a sink with more `.patience(..)` waits longer",
-            self.place(),
-            self.patience
-        ))
     }
 
     async fn attempt<R>(
@@ -158,8 +129,7 @@ impl Session {
             let _ = connection.await;
         });
         let link = self.link.insert(Link { client, task, patience: self.patience });
-        // A writer waits for a lock a few times before it gives up.
-        let lock_ms = (self.patience.as_millis() / 4).clamp(100, 30_000);
+        let lock_ms = lock_patience(self.patience).as_millis();
         link.execute(&format!("{GREETING}; SET lock_timeout = {lock_ms}")).await?;
         action(link).await
     }

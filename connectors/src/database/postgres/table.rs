@@ -7,16 +7,17 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::cells::Rules;
+use super::super::failure::Refusal;
 use super::super::options::Options;
 use super::super::staged::Piece;
 use super::super::statement::{
     ADD_TOKEN, ADVANCE_TOKEN, Column, Dialect, NEWEST_EPOCH, READ_TOKEN, TAKE_TOKENS, TOKENS, columns,
-    create_table, create_tokens, insert_into, keys, match_columns, on_conflict, quote,
+    create_table, create_tokens, insert_into, keys, match_columns,
 };
 use super::super::token::{Tokens, Turn, numbers};
 use super::super::writer::Database;
 use super::copy::{Reading, copy_row};
-use super::failure::{Failure, describe, way_out};
+use super::failure::Failure;
 use super::server::Server;
 use super::session::{Link, Session};
 
@@ -44,7 +45,7 @@ impl Dialect for Postgres {
     const TABLE_OPTIONS: &'static str = "";
 
     fn table(name: &str) -> String {
-        name.split('.').map(quote).collect::<Vec<_>>().join(".")
+        name.split('.').map(Self::quote).collect::<Vec<_>>().join(".")
     }
 }
 
@@ -68,10 +69,10 @@ impl PostgresTable {
         let mut session = Session::new(server, options.patience);
         let place = session.place().to_owned();
         let refused = |said: &DbError| {
-            format!("{place}: table `{}`: {}; {}", options.table, describe(said), way_out(said))
+            format!("{place}: table `{}`: {}; {}", options.table, said.describe(), said.way_out())
         };
         if options.exactly_once.is_some() {
-            session.call(async |link| make(link, TOKENS, &create_tokens()).await, refused)?;
+            session.call(async |link| make(link, TOKENS, &create_tokens::<Postgres>()).await, refused)?;
         }
         let table = Postgres::table(&options.table);
         if options.creates {
@@ -81,7 +82,7 @@ impl PostgresTable {
         let found = session.call(async |link| columns_of(link, &table).await, refused)?;
         let matched = match_columns::<Postgres>(&place, &options, &fields, &found)?;
         let readings = matched.iter().map(|column| Reading::of(&column.of_type)).collect();
-        let names = columns(&fields);
+        let names = columns::<Postgres>(&fields);
         if options.keys.is_empty() {
             let copy = format!("COPY {table} ({names}) FROM STDIN");
             let (before_copy, behind_copy) = (String::new(), String::new());
@@ -89,7 +90,7 @@ impl PostgresTable {
         }
         // A statement may replace a row once: of rows with the same keys the last is taken. In the order of the
         // keys two writers wait for each other, and never both.
-        let keys = keys(&options);
+        let keys = keys::<Postgres>(&options);
         let before_copy = format!(
             "CREATE TEMP TABLE IF NOT EXISTS headwater_rows ON COMMIT DELETE ROWS AS SELECT {names}, 0::bigint AS \
              headwater_row FROM {table} WITH NO DATA"
@@ -99,7 +100,7 @@ impl PostgresTable {
             "{} SELECT {names} FROM (SELECT DISTINCT ON ({keys}) * FROM pg_temp.headwater_rows ORDER BY {keys}, \
              headwater_row DESC) AS newest ORDER BY {keys}{}",
             insert_into::<Postgres>(&options, &fields),
-            on_conflict(&options, &fields)
+            Postgres::on_conflict(&options, &fields)
         );
         Ok(PostgresTable { session, options, readings, before_copy, copy, behind_copy })
     }
@@ -129,6 +130,7 @@ impl Database for PostgresTable {
     const RULES: Rules = Rules {
         nul: Some("PostgreSQL cannot store the character NUL in text or JSON"),
         nan: None,
+        infinite: None,
         beyond_i64: None,
     };
 
@@ -153,7 +155,7 @@ impl Database for PostgresTable {
             Ok(tokens)
         };
         let refused =
-            |said: &DbError| format!("{place}: table `{TOKENS}`: {}; {}", describe(said), way_out(said));
+            |said: &DbError| format!("{place}: table `{TOKENS}`: {}; {}", said.describe(), said.way_out());
         self.session.call(action, refused)
     }
 
@@ -224,9 +226,9 @@ fn refusal(place: &str, table: &str, piece: &Piece<'_>, width: usize, said: &DbE
         |what: &str, name: Option<&str>| name.map_or_else(String::new, |name| format!(", {what} `{name}`"));
     let constraint = of("constraint", said.constraint());
     let column = of("column", said.column());
-    let said_text = describe(said);
+    let said_text = said.describe();
     format!(
         "{place} refuses rows for table `{table}`{column}{constraint}: {said_text}{row}; {}",
-        way_out(said)
+        said.way_out()
     )
 }
