@@ -27,10 +27,10 @@ mod store;
 pub use self::console::Console;
 #[cfg(feature = "mariadb")]
 pub use self::database::MariaDbSink;
-#[cfg(feature = "postgres")]
-pub use self::database::PostgresSink;
 #[cfg(feature = "sqlite")]
 pub use self::database::SqliteSink;
+#[cfg(feature = "postgres")]
+pub use self::database::{PostgresPosition, PostgresSink, PostgresSource};
 pub use self::file::{CsvFile, JsonLines, TextFile};
 pub use self::file_sink::{CsvSink, JsonLinesSink};
 pub use self::for_each::{ForEach, RowWriter};

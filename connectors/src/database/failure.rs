@@ -67,11 +67,20 @@ pub(crate) struct Attempts {
     since_ms: Option<u64>,
     pause: Duration,
     patience: Duration,
+    later: &'static str,
 }
 
+/// What is true of a sink and of a source whose server was away for too long.
+pub(crate) const SINK_LATER: &str =
+    "nothing is lost, the next run writes what this one could not; `.patience(..)` makes a sink wait longer";
+#[cfg(feature = "postgres")]
+pub(crate) const SOURCE_LATER: &str =
+    "it reads on behind the last committed epoch; `.patience(..)` makes a source wait longer";
+
 impl Attempts {
-    pub(crate) fn new(patience: Duration) -> Self {
-        Attempts { clock: SystemClock::default(), since_ms: None, pause: PAUSE.0, patience }
+    /// `later` is what the next run will do.
+    pub(crate) fn new(patience: Duration, later: &'static str) -> Self {
+        Attempts { clock: SystemClock::default(), since_ms: None, pause: PAUSE.0, patience, later }
     }
 
     /// The pause before the next attempt.
@@ -107,9 +116,8 @@ impl Attempts {
 
     fn away(&self, place: &str, cause: impl Display) -> Error {
         Error::failed(format!(
-            "{place} cannot be used for {:?}: {cause}; when it is back, run the job again: nothing is lost, the next \
-             run writes what this one could not; a sink with more `.patience(..)` waits longer",
-            self.patience
+            "{place} cannot be used for {:?}: {cause}; when it is back, run the job again: {}",
+            self.patience, self.later
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! Sinks into databases: the rows of an epoch and a token of it, in one transaction.
+//! Databases: sinks that write the rows of an epoch and a token of it in one transaction, and a source.
 //!
 //! 1. `options`: what the sinks share for their users
 //! 2. `cells`, `staged`: the rows of an epoch as the log keeps them until they are shown
@@ -56,6 +56,6 @@ mod writer;
 #[cfg(feature = "mariadb")]
 pub use self::mariadb::MariaDbSink;
 #[cfg(feature = "postgres")]
-pub use self::postgres::PostgresSink;
+pub use self::postgres::{PostgresPosition, PostgresSink, PostgresSource};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteSink;

@@ -26,9 +26,13 @@ mod varint;
 
 #[cfg(feature = "avro")]
 pub use self::avro::{AvroReader, AvroSchema, AvroSchemas, AvroWriter};
+#[cfg(feature = "postgres")]
+pub(crate) use self::csv::value as cell_value;
 pub use self::csv::{CsvColumns, decode_csv_row};
 pub(crate) use self::csv::{RecordEnd, decode_row, record_end};
 pub use self::encode::{CsvEncoder, JsonEncoder, encode_csv_header, encode_csv_row, encode_json_line};
+#[cfg(feature = "postgres")]
+pub(crate) use self::json::JsonDecoder;
 pub(crate) use self::json::decode_json_ahead;
 pub use self::json::{JsonKeys, decode_json_line};
 pub use self::kind::InputFormat;

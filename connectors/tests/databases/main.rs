@@ -1,4 +1,4 @@
-//! Sinks into databases, on real ones: each row is there once, whatever happens.
+//! Sinks into databases and sources out of them, on real ones: each row is there once, whatever happens.
 //!
 //! Those of servers need them: `scripts/services up postgres mariadb; eval "$(scripts/services env)"`.
 #![cfg(all(feature = "mariadb", feature = "postgres", feature = "sqlite"))]
@@ -16,6 +16,7 @@ mod mariadb;
 mod place;
 mod refusals;
 mod server;
+mod source;
 mod values;
 
 use headwater::batch::{BatchBuilder, BatchLimits, Record};

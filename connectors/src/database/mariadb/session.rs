@@ -7,7 +7,7 @@ use headwater::Result;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, Value};
 
-use super::super::failure::{Attempts, lock_patience};
+use super::super::failure::{Attempts, SINK_LATER, lock_patience};
 use super::failure::{Failure, Said};
 use super::server::Server;
 
@@ -51,7 +51,7 @@ impl Session {
         mut action: impl FnMut(&mut Link) -> Result<R, Failure>,
         refused: impl Fn(&Said) -> String,
     ) -> Result<R> {
-        let mut attempts = Attempts::new(self.patience);
+        let mut attempts = Attempts::new(self.patience, SINK_LATER);
         loop {
             let failure = match self.attempt(&mut action) {
                 Ok(done) => return Ok(done),

@@ -1,15 +1,17 @@
-//! `PostgresSink`: rows into a table of PostgreSQL.
+//! `PostgresSink` and `PostgresSource`: rows into a table of PostgreSQL, and out of one.
 //!
 //! 1. `server`: where the server is, without saying the password
 //! 2. `session`: a connection that comes back, and waits as long as it may
 //! 3. `failure`: what went wrong: gone for now, or refused
 //! 4. `copy`: cells as `COPY` reads them
 //! 5. `table`: what a writer does there
+//! 6. `source`: rows out of a table or a query
 
 mod copy;
 mod failure;
 mod server;
 mod session;
+mod source;
 mod table;
 
 use headwater::Result;
@@ -17,6 +19,7 @@ use headwater::batch::Record;
 use headwater::sink::{OutputMode, Sink, SinkParallelism, SinkWriter, Subtask};
 
 use self::server::{KIND, Server};
+pub use self::source::{PostgresPosition, PostgresSource};
 use self::table::PostgresTable;
 use super::address::Address;
 use super::options::{Options, sink_options};

@@ -16,21 +16,45 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row};
 
-use super::super::failure::{Attempts, lock_patience};
+use super::super::failure::{Attempts, SINK_LATER, SOURCE_LATER, lock_patience};
 use super::failure::Failure;
 use super::server::Server;
 
 /// Rows go to the server in pieces of this size.
 const COPY_BYTES: usize = 64 << 10;
 
-/// What is said to the server first: what is committed is synced, a lock that somebody holds is not waited for
-/// forever, and a writer that was stopped in the middle of a transaction does not hold one forever.
-const GREETING: &str = "SELECT set_config('synchronous_commit', 'on', false) \
-    WHERE current_setting('synchronous_commit') = 'off'; SET idle_in_transaction_session_timeout = '60s'";
+/// What differs between those who write and those who read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Role {
+    /// What is said to the server first.
+    greeting: &'static str,
+    /// What the next run does when this one had to give up.
+    later: &'static str,
+}
+
+/// What is committed is synced, and a writer that was stopped in the middle of a transaction does not hold a lock
+/// forever.
+pub(super) const WRITER: Role = Role {
+    greeting: "SELECT set_config('synchronous_commit', 'on', false) \
+               WHERE current_setting('synchronous_commit') = 'off'; \
+               SET idle_in_transaction_session_timeout = '60s'",
+    later: SINK_LATER,
+};
+
+/// Text is read as it is written here, and a job that is slower than the table keeps its snapshot.
+pub(super) const READER: Role = Role {
+    greeting: "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 0; \
+               SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; \
+               SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on",
+    later: SOURCE_LATER,
+};
 
 pub(super) struct Session {
     server: Server,
+    role: Role,
     patience: Duration,
+    /// How many connections there have been.
+    connections: u64,
     runtime: Option<Runtime>,
     link: Option<Link>,
 }
@@ -40,6 +64,8 @@ pub(super) struct Link {
     client: Client,
     task: JoinHandle<()>,
     patience: Duration,
+    /// Which of the connections of its session it is.
+    number: u64,
 }
 
 impl Drop for Link {
@@ -59,8 +85,8 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub(super) fn new(server: Server, patience: Duration) -> Self {
-        Session { server, patience, runtime: None, link: None }
+    pub(super) fn new(server: Server, role: Role, patience: Duration) -> Self {
+        Session { server, role, patience, connections: 0, runtime: None, link: None }
     }
 
     /// How the server is called in errors.
@@ -98,7 +124,7 @@ impl Session {
         action: &mut impl AsyncFnMut(&Link) -> Result<R, Failure>,
         refused: &impl Fn(&DbError) -> String,
     ) -> Result<R> {
-        let mut attempts = Attempts::new(self.patience);
+        let mut attempts = Attempts::new(self.patience, self.role.later);
         loop {
             let failure = match self.attempt(action).await {
                 Ok(done) => return Ok(done),
@@ -128,9 +154,12 @@ impl Session {
             // The client hears of it, too.
             let _ = connection.await;
         });
-        let link = self.link.insert(Link { client, task, patience: self.patience });
+        self.connections += 1;
+        let link = Link { client, task, patience: self.patience, number: self.connections };
+        let link = self.link.insert(link);
+        let greeting = self.role.greeting;
         let lock_ms = lock_patience(self.patience).as_millis();
-        link.execute(&format!("{GREETING}; SET lock_timeout = {lock_ms}")).await?;
+        link.execute(&format!("{greeting}; SET lock_timeout = {lock_ms}")).await?;
         action(link).await
     }
 }
@@ -153,6 +182,18 @@ impl Link {
         self.task.abort();
         // It was stopped: that is what it says.
         let _ = (&mut self.task).await;
+    }
+
+    /// Which of the connections of its session it is.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Columns of what a query would give.
+    pub(super) async fn describe(&self, sql: &str) -> Result<Vec<(String, Type)>, Failure> {
+        let statement = in_time(self.patience, self.client.prepare(sql)).await?;
+        let column = |column: &tokio_postgres::Column| (column.name().to_owned(), column.type_().clone());
+        Ok(statement.columns().iter().map(column).collect())
     }
 
     /// Statements without values.

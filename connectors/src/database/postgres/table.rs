@@ -19,12 +19,13 @@ use super::super::writer::Database;
 use super::copy::{Reading, copy_row};
 use super::failure::Failure;
 use super::server::Server;
-use super::session::{Link, Session};
+use super::session::{Link, Session, WRITER};
 
 /// Serializes who makes tables: `IF NOT EXISTS` alone fails when two do at once.
 const MAKING: &str = "SELECT pg_advisory_xact_lock(5215583126474683236)";
 
-struct Postgres;
+/// SQL as PostgreSQL has it.
+pub(super) struct Postgres;
 
 impl Dialect for Postgres {
     fn column_type(field: &FieldType) -> &'static str {
@@ -66,7 +67,7 @@ impl PostgresTable {
     /// # Errors
     /// The server is away, or the table cannot take the rows.
     pub(super) fn open(server: Server, options: Options, fields: Vec<(String, Schema)>) -> Result<Self> {
-        let mut session = Session::new(server, options.patience);
+        let mut session = Session::new(server, WRITER, options.patience);
         let place = session.place().to_owned();
         let refused = |said: &DbError| {
             format!("{place}: table `{}`: {}; {}", options.table, said.describe(), said.way_out())

@@ -10,7 +10,7 @@ mod cells;
 mod columns;
 mod row;
 mod split;
-mod value;
+pub(crate) mod value;
 
 use bumpalo::Bump;
 use headwater::batch::{DecodeError, Record};

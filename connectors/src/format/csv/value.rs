@@ -49,7 +49,7 @@ pub(super) fn no_list() -> DecodeError {
     DecodeError::new("a list must be JSON in one cell")
 }
 
-pub(super) fn bool(cell: &str) -> Result<bool, DecodeError> {
+pub(crate) fn bool(cell: &str) -> Result<bool, DecodeError> {
     let cell = cell.trim();
     let is = |words: [&str; 2]| words.iter().any(|word| cell.eq_ignore_ascii_case(word));
     if is(["true", "1"]) {
@@ -62,7 +62,7 @@ pub(super) fn bool(cell: &str) -> Result<bool, DecodeError> {
 }
 
 #[inline]
-pub(super) fn u64(cell: &str) -> Result<u64, DecodeError> {
+pub(crate) fn u64(cell: &str) -> Result<u64, DecodeError> {
     match digits(cell.as_bytes()) {
         (value, count) if count == cell.len() && (1..=DIGITS_SURE).contains(&count) => Ok(value),
         _ => filled(cell).and_then(|cell| unsigned(cell, "u64")),
@@ -70,7 +70,7 @@ pub(super) fn u64(cell: &str) -> Result<u64, DecodeError> {
 }
 
 #[inline]
-pub(super) fn i64(cell: &str) -> Result<i64, DecodeError> {
+pub(crate) fn i64(cell: &str) -> Result<i64, DecodeError> {
     match digits(cell.as_bytes()) {
         // One digit less than the most that fit.
         (value, count) if count == cell.len() && (1..DIGITS_SURE).contains(&count) => Ok(value as i64),
@@ -78,23 +78,23 @@ pub(super) fn i64(cell: &str) -> Result<i64, DecodeError> {
     }
 }
 
-pub(super) fn u128(cell: &str) -> Result<u128, DecodeError> {
+pub(crate) fn u128(cell: &str) -> Result<u128, DecodeError> {
     filled(cell).and_then(|cell| unsigned(cell, "u128"))
 }
 
-pub(super) fn i128(cell: &str) -> Result<i128, DecodeError> {
+pub(crate) fn i128(cell: &str) -> Result<i128, DecodeError> {
     filled(cell).and_then(|cell| signed(cell, "i128"))
 }
 
 #[inline]
-pub(super) fn f64(cell: &str) -> Result<f64, DecodeError> {
+pub(crate) fn f64(cell: &str) -> Result<f64, DecodeError> {
     match plain_float(cell.as_bytes()) {
         Some((value, length)) if length == cell.len() => Ok(value),
         _ => filled(cell).and_then(|cell| cell.parse().map_err(|_| unreadable(cell, "a number"))),
     }
 }
 
-pub(super) fn f32(cell: &str) -> Result<f32, DecodeError> {
+pub(crate) fn f32(cell: &str) -> Result<f32, DecodeError> {
     filled(cell).and_then(|cell| cell.parse().map_err(|_| unreadable(cell, "a number")))
 }
 
