@@ -58,12 +58,13 @@ pub struct PostgresPosition {
 /// only where its key changes, it may be both or neither.
 ///
 /// **What comes** ([`incremental`](Self::incremental)) is asked for every second, or [as often as you
-/// say](Self::every), by a key that grows: a serial or identity column. Rows whose key does not grow, and
-/// what happens to rows that were read, are not seen. Keys are taken before they are committed, so that a lower one may be seen later: the
-/// source gives a row when all transactions have ended that had begun when its key was first seen, at least one
-/// interval before. So a transaction that stays open for long, in any database of the server, holds new rows
-/// back. One thing is beyond that: a program that takes a key, and only after that interval begins to write,
-/// such as one that makes keys by its own clock. Its row is lost if a later key was given before.
+/// say](Self::every), by a key that grows: a serial or identity column. Rows whose key does not grow, and what
+/// happens to rows that were read, are not seen. Keys are taken before they are committed, so that a lower one
+/// may be seen later: the source gives a row when all transactions have ended that had begun when its key was
+/// first seen, at least one interval before. So a transaction that stays open for long, in any database of the
+/// server, holds new rows back. One thing is beyond that: a program that takes a key, and only after that
+/// interval begins to write, such as one that makes keys by its own clock. Its row is lost if a later key was
+/// given before.
 ///
 /// ```no_run
 /// use headwater::prelude::*;
