@@ -5,9 +5,10 @@
 //! 3. `combine`: partial aggregates in front of an exchange
 //! 4. `window`: aggregates per key and window
 //! 5. `rolling`: aggregates per key, and folds
-//! 6. `fan_out`: one stream to many consumers, or to none
-//! 7. `output`: writes to a sink
-//! 8. `keep`: what an operator says about an epoch
+//! 6. `stateful`: rows from a record and the state of its key
+//! 7. `fan_out`: one stream to many consumers, or to none
+//! 8. `output`: writes to a sink
+//! 9. `keep`: what an operator says about an epoch
 
 pub(crate) mod combine;
 pub(crate) mod event_time;
@@ -16,6 +17,7 @@ pub(crate) mod keep;
 pub(crate) mod output;
 pub(crate) mod result;
 pub(crate) mod rolling;
+pub(crate) mod stateful;
 pub(crate) mod transform;
 pub(crate) mod window;
 

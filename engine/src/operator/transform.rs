@@ -11,9 +11,9 @@ use crate::telemetry::Meter;
 
 /// Where a closure writes the records that follow from one record.
 pub struct Emit<'a, O: Record> {
-    rows: &'a mut BatchBuilder<O>,
-    time: Option<i64>,
-    failure: Option<Error>,
+    pub(super) rows: &'a mut BatchBuilder<O>,
+    pub(super) time: Option<i64>,
+    pub(super) failure: Option<Error>,
 }
 
 impl<O: Record> fmt::Debug for Emit<'_, O> {

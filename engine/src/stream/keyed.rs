@@ -10,6 +10,8 @@ use crate::channel::Partitioning;
 use crate::operator::combine::{Combine, CombineLimits, Combined, KeyReader, WindowRule};
 use crate::operator::keep::resume_state;
 use crate::operator::rolling::{Fold, Merge, Rolling, RollingOperator, RollingState};
+use crate::operator::stateful::Stateful;
+use crate::operator::transform::Emit;
 use crate::operator::{KeyedResult, Next};
 use crate::sink::OutputMode;
 use crate::state::{KeyedState, Migrations};
@@ -213,6 +215,89 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         }))
     }
 
+    /// One row per record, from the record and a value that is kept of its key and may be changed.
+    ///
+    /// The value begins as `initial`, lives in keyed state, and never ends. Records of a key come in the order in
+    /// which they arrive, and a row has the event time of its record. After a failure the values are those of the
+    /// last epoch and the records behind it come again, so each counts once.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(6, |n| n * n));
+    /// let steps = numbers.key_by(|n| n % 2).map_with_state(0, |before, n| {
+    ///     let step = n - *before;
+    ///     *before = n;
+    ///     step
+    /// });
+    /// # steps.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default().parallelism(1))?;
+    /// assert_eq!(out.take(), [0, 1, 4, 8, 12, 16]);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn map_with_state<V: Record + Clone, O: Record>(
+        &self,
+        initial: V,
+        work: impl for<'a> Fn(&mut V, T::View<'a>) -> O + Clone + Send + Sync + 'static,
+    ) -> Stream<O> {
+        self.stateful("map_with_state", initial, move |value: &mut V, view, emit: &mut Emit<'_, O>| {
+            emit.push(work(value, view).view());
+        })
+    }
+
+    /// Any number of rows per record, from the record and a value that is kept of its key and may be changed; see
+    /// [`map_with_state`](Self::map_with_state).
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
+    /// # let numbers = flow.source("numbers", Generator::new(7, |n| n % 4));
+    /// let records = numbers.key_by(|_| 0_u8).flat_map_with_state(0, |largest, n, emit| {
+    ///     if n > *largest {
+    ///         *largest = n;
+    ///         emit.push(n);
+    ///     }
+    /// });
+    /// # records.sink("out", out.clone());
+    /// # flow.build()?.run(EngineConfig::default().parallelism(1))?;
+    /// assert_eq!(out.take(), [1, 2, 3]);
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn flat_map_with_state<V: Record + Clone, O: Record>(
+        &self,
+        initial: V,
+        work: impl for<'a> Fn(&mut V, T::View<'a>, &mut Emit<'_, O>) + Clone + Send + Sync + 'static,
+    ) -> Stream<O> {
+        self.stateful("flat_map_with_state", initial, work)
+    }
+
+    fn stateful<V: Record + Clone, O: Record>(
+        &self,
+        word: &'static str,
+        initial: V,
+        work: impl for<'a> Fn(&mut V, T::View<'a>, &mut Emit<'_, O>) + Clone + Send + Sync + 'static,
+    ) -> Stream<O> {
+        let keys = Arc::clone(&self.keys);
+        let by_key = Partitioning::Hash(Arc::new(RecordHashes(Arc::clone(&self.keys))));
+        let migrations = self.migrations.clone();
+        let node = OperatorNode::new(Name::Word(word), NodeKind::Stateful).keeping::<K, V>(&migrations);
+        Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
+            let operator = Stateful {
+                name: wiring.name(),
+                keys: Arc::clone(&keys),
+                initial: initial.clone(),
+                work: work.clone(),
+                state: resumed_state(wiring, &migrations)?,
+                rows: BatchBuilder::new(wiring.config().batch),
+                meter: wiring.meter(),
+                next: downstream::<O>(wiring, 0)?,
+            };
+            Ok(Box::new(Box::new(operator) as Next<T>) as Erased)
+        }))
+    }
+
     fn rolling<A: Aggregate<T>>(
         &self,
         word: &'static str,
@@ -271,10 +356,7 @@ fn rolling<K: Key, V: Record + Clone, O: Record>(
     migrations: &Migrations,
     finish: impl Fn(&V) -> crate::error::Result<O> + Send + 'static,
 ) -> crate::error::Result<Rolling<K, V, O>> {
-    let mut state = keyed_state(wiring, migrations)?;
-    if let Some(before) = kept::<RollingState>(wiring)? {
-        resume_state(&mut state, before.records.iter().map(|record| &record.namespaces[..]), before.same)?;
-    }
+    let state = resumed_state(wiring, migrations)?;
     Ok(Rolling {
         name: wiring.name(),
         mode: wiring.mode(),
@@ -286,6 +368,18 @@ fn rolling<K: Key, V: Record + Clone, O: Record>(
         changed: false,
         ending: None,
     })
+}
+
+/// State as the last epoch left it.
+fn resumed_state<K: Key, V: Record + Clone>(
+    wiring: &mut dyn Wiring,
+    migrations: &Migrations,
+) -> crate::error::Result<KeyedState<K, V>> {
+    let mut state = keyed_state(wiring, migrations)?;
+    if let Some(before) = kept::<RollingState>(wiring)? {
+        resume_state(&mut state, before.records.iter().map(|record| &record.namespaces[..]), before.same)?;
+    }
+    Ok(state)
 }
 
 /// State within this instance's share of memory.
