@@ -368,7 +368,8 @@ struct Beside<L, R: Clone> {
 #[test]
 fn a_generic_struct_is_a_record_of_its_fields() {
     let inner = |name: &str| Inner { name: name.to_owned(), weights: vec![0.5, -1.0] };
-    let row = Beside { left: "a".to_owned(), both: vec![("b".to_owned(), inner("c"))], right: Some(inner("d")) };
+    let row =
+        Beside { left: "a".to_owned(), both: vec![("b".to_owned(), inner("c"))], right: Some(inner("d")) };
     let batch = batch(std::slice::from_ref(&row));
     let view = batch.iter().next().unwrap();
     assert_eq!((view.left, view.right.unwrap().name), ("a", "d"));

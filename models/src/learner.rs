@@ -124,18 +124,28 @@ pub enum Unfit {
     Label(f64),
     /// The class is larger than [`CLASS_MAX`].
     Class(u32),
+    /// It has other features than the rows before it.
+    Width {
+        /// Its features.
+        found: usize,
+        /// Those of the rows before.
+        known: usize,
+    },
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unfit::Feature { index, value } => {
-                write!(f, "feature {index} is {value}: features must be numbers within {VALUE_MAX:e}")
+                write!(f, "feature {index} is {value:e}: features must be numbers within {VALUE_MAX:e}")
             }
             Unfit::Label(value) => {
-                write!(f, "the label is {value}: labels must be numbers within {VALUE_MAX:e}")
+                write!(f, "the label is {value:e}: labels must be numbers within {VALUE_MAX:e}")
             }
             Unfit::Class(class) => write!(f, "the class is {class}: classes go from 0 to {CLASS_MAX}"),
+            Unfit::Width { found, known } => {
+                write!(f, "it has {found} features, those before had {known}: give each record the same")
+            }
         }
     }
 }
