@@ -1,13 +1,24 @@
 //! Models inside a headwater topology.
 //!
-//! What is here is the floor: a model scores a matrix of features, one row per record, a batch at a time.
-//! [`LinearModel`] is fitted by linfa's ordinary least squares on bounded data.
+//! 1. `learner`: [`Learner`], what scores a row and then learns from it
+//! 2. [`online`]: learners of our own
+//! 3. [`drift`]: detectors of change
+//! 4. `stream`: [`LearnStream`], learners inside a topology
+//! 5. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
+//!
+//! A [`Model`] scores a matrix of features, one row per record, a batch at a time.
 
+pub mod drift;
+mod learner;
 mod linear;
+pub mod online;
+mod stream;
 
 use ndarray::{Array1, ArrayView2};
 
+pub use self::learner::{CLASS_MAX, Label, Learner, Score, Unfit, VALUE_MAX, best_class, check_row};
 pub use self::linear::{FitError, LinearModel};
+pub use self::stream::{LearnStream, Learning, Scored, ScoredView};
 
 /// A model that turns rows of features into scores.
 pub trait Model: Send + Sync {

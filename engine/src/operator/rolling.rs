@@ -23,7 +23,7 @@ const NAMESPACE: i64 = 0;
 /// Makes the row of a value.
 pub(crate) type Finish<V, O> = Box<dyn Fn(&V) -> Result<O> + Send>;
 
-/// What a rolling operator knows besides its keyed state.
+/// What an operator with a value per key knows besides its keyed state.
 #[derive(Clone, Debug, PartialEq, headwater_derive::Record)]
 pub(crate) struct RollingState {
     pub(crate) namespaces: Vec<NamespaceRows>,

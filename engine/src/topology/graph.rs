@@ -111,6 +111,8 @@ pub(crate) enum NodeKind {
     Combine,
     EventTime,
     Aggregate(AggregateKind),
+    /// Rows from a record and the state of its key.
+    Stateful,
     Sink {
         parallelism: SinkParallelism,
         accepts: Arc<dyn Fn(OutputMode) -> bool + Send + Sync>,
@@ -168,7 +170,10 @@ pub(crate) struct Graph {
 impl Graph {
     /// How many nodes have keyed state.
     pub(crate) fn stateful(&self) -> usize {
-        self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Aggregate(_))).count()
+        self.nodes
+            .iter()
+            .filter(|node| matches!(node.kind, NodeKind::Aggregate(_) | NodeKind::Stateful))
+            .count()
     }
 }
 

@@ -18,8 +18,10 @@ pub(super) fn problems(graph: &Graph) -> Vec<String> {
     problems.extend(duplicate_names(graph));
     for id in 0..graph.nodes.len() {
         problems.extend(unread(graph, id));
-        if let NodeKind::Aggregate(kind) = graph.nodes[id].kind {
-            problems.extend(aggregate(graph, id, kind));
+        match graph.nodes[id].kind {
+            NodeKind::Aggregate(kind) => problems.extend(aggregate(graph, id, kind)),
+            NodeKind::Stateful => problems.extend(counted_twice(graph, id)),
+            _ => {}
         }
         problems.extend(sink(graph, id));
     }
@@ -110,18 +112,21 @@ fn aggregate(graph: &Graph, id: NodeId, kind: AggregateKind) -> Vec<String> {
             graph.nodes[*source].name
         ));
     }
-    for other in above {
-        if let NodeKind::Aggregate(AggregateKind { mode, .. }) = graph.nodes[other].kind
-            && mode != OutputMode::Append
-        {
-            problems.push(format!(
-                "`{name}` aggregates the rows of `{}`, which is in output mode {mode} and sends a row again \
-                 when it changes; that would be counted twice; use append there",
-                graph.nodes[other].name
-            ));
-        }
-    }
+    problems.extend(counted_twice(graph, id));
     problems
+}
+
+/// What keeps something of every row must not see rows that change.
+fn counted_twice(graph: &Graph, id: NodeId) -> Vec<String> {
+    let changing = |other: NodeId| match graph.nodes[other].kind {
+        NodeKind::Aggregate(AggregateKind { mode, .. }) if mode != OutputMode::Append => Some(format!(
+            "`{}` aggregates the rows of `{}`, which is in output mode {mode} and sends a row again when it \
+             changes; that would be counted twice; use append there",
+            graph.nodes[id].name, graph.nodes[other].name
+        )),
+        _ => None,
+    };
+    upstream(graph, id).into_iter().filter_map(changing).collect()
 }
 
 fn sink(graph: &Graph, id: NodeId) -> Vec<String> {

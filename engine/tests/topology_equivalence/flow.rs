@@ -25,6 +25,10 @@ pub(crate) struct Results {
     pub(crate) whole: Vec<KeyedResult<u32, u64>>,
     pub(crate) greatest: Vec<KeyedResult<u32, Event>>,
     pub(crate) folded: Vec<KeyedResult<u32, (u64, u64)>>,
+    /// Key, number of the record within its key, and what `fold` makes of the records so far.
+    pub(crate) numbered: Vec<(u32, u64, (u64, u64))>,
+    /// Windows over the rows of `numbered`.
+    pub(crate) behind_state: Vec<WindowResult<u32, u64>>,
     pub(crate) united: Vec<WindowResult<u32, (u64, i64)>>,
     pub(crate) united_late: Vec<Event>,
     pub(crate) refused: Vec<Rejected>,
@@ -141,6 +145,12 @@ fn topology(flow: &StreamBuilder, case: &Case, outside: Outside) -> impl FnOnce(
         .key_by(|window| window.key % 2 == 0)
         .window(coarse)
         .aggregate_or_late(|a| a.sum(|window| window.value.0));
+    let numbered = by_key.map_with_state((0, (0, 0)), |(number, value), event| {
+        *number += 1;
+        fold(value, event);
+        (event.key, *number, *value)
+    });
+    let behind_state = numbered.key_by(|row| row.0).window(tumbling).aggregate(|a| a.count());
     let others = flow
         .source("others", MemorySource::new(case.others.clone()))
         .event_time(|event| event.at, watermarks)
@@ -163,6 +173,8 @@ fn topology(flow: &StreamBuilder, case: &Case, outside: Outside) -> impl FnOnce(
     let whole = collected(&by_key.count().output_mode(OutputMode::Complete), "whole", outside);
     let greatest = collected(&by_key.reduce(greater).output_mode(OutputMode::Append), "greatest", outside);
     let folded = collected(&by_key.fold((0, 0), fold).output_mode(OutputMode::Append), "folded", outside);
+    let numbered = collected(&numbered, "numbered", outside);
+    let behind_state = collected(&behind_state, "behind-state", outside);
     let united = collected(&united, "united", outside);
     let united_late = collected(&united_late, "united-late", outside);
     let refused = collected(&refused, "refused", outside);
@@ -178,6 +190,8 @@ fn topology(flow: &StreamBuilder, case: &Case, outside: Outside) -> impl FnOnce(
         whole: whole(),
         greatest: greatest(),
         folded: folded(),
+        numbered: numbered(),
+        behind_state: behind_state(),
         united: united(),
         united_late: united_late(),
         refused: refused(),

@@ -112,6 +112,7 @@ pub(crate) fn check(case: &Case, results: &Results) {
     check_second(case, results);
     check_union(case, results, &events);
     check_rolling(case, results, &events);
+    check_numbered(case, results, &events);
 }
 
 fn event(line: &str) -> Option<Event> {
@@ -226,5 +227,35 @@ fn check_rolling(case: &Case, results: &Results, events: &[Event]) {
         if case.lines.len() == 1 {
             assert_eq!(row.value.1, expected.1);
         }
+    }
+}
+
+/// Each record of a key has its number, and what was kept in front of it.
+fn check_numbered(case: &Case, results: &Results, events: &[Event]) {
+    let mut expected = Vec::new();
+    let mut values: BTreeMap<u32, (u64, (u64, u64))> = BTreeMap::new();
+    for event in events {
+        let (number, value) = values.entry(event.key).or_default();
+        *number += 1;
+        fold(value, event.view());
+        expected.push((event.key, *number, *value));
+    }
+    let found = sorted(&results.numbered);
+    // The records of one partition arrive in their order, whatever the parallelism.
+    if case.lines.len() == 1 {
+        assert_eq!(found, sorted(&expected));
+    }
+    let numbers = |rows: &[(u32, u64, _)]| rows.iter().map(|row| (row.0, row.1)).collect::<Vec<_>>();
+    assert_eq!(numbers(&found), numbers(&sorted(&expected)));
+    for (key, (number, value)) in &values {
+        let last = found.iter().find(|row| (row.0, row.1) == (*key, *number));
+        assert_eq!(last.map(|row| row.2.0), Some(value.0), "the last value of {key}");
+    }
+    if !case.has_late {
+        let size = case.tumbling_ms;
+        let shape = Shape { size, slide: size, offset: case.offset_ms, lateness: 0 };
+        let windows = all_windows(events, shape, |event| event.key);
+        let expected = windows.into_iter().map(|(at, events)| (at, events.len() as u64));
+        assert_same("windows behind state", rows(&results.behind_state, size), expected.collect());
     }
 }
