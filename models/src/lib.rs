@@ -3,7 +3,8 @@
 //! 1. `learner`: [`Learner`], what scores a row and then learns from it
 //! 2. [`online`]: learners of our own
 //! 3. [`drift`]: detectors of change
-//! 4. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
+//! 4. [`tree`]: trees that grow with their rows, and forests
+//! 5. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
 //!
 //! A [`Model`] scores a matrix of features, one row per record, a batch at a time.
 
@@ -11,6 +12,7 @@ pub mod drift;
 mod learner;
 mod linear;
 pub mod online;
+pub mod tree;
 
 use ndarray::{Array1, ArrayView2};
 
