@@ -36,15 +36,15 @@ pub struct Growth {
 }
 
 impl Growth {
-    pub(super) fn new() -> Self {
-        Growth {
-            grace: 200.0,
-            delta: 1e-7,
-            tie: 0.05,
-            nodes_max: 10_000,
-            depth_max: 64,
-            draws_features: false,
-        }
+    /// Of a tree that keeps what it has grown.
+    pub(super) fn careful() -> Self {
+        let (nodes_max, depth_max) = (10_000, 64);
+        Growth { grace: 200.0, delta: 1e-7, tie: 0.05, nodes_max, depth_max, draws_features: false }
+    }
+
+    /// Of a tree that is replaced where it fails.
+    pub(super) fn eager() -> Self {
+        Growth { grace: 50.0, delta: 0.01, ..Growth::careful() }
     }
 }
 
@@ -87,10 +87,6 @@ impl Arena {
     /// The greatest depth of a node that is in use.
     pub(super) fn depth_greatest(&self) -> u32 {
         self.nodes.iter().map(|node| node.depth).max().unwrap_or(0)
-    }
-
-    pub(super) fn random(&mut self) -> &mut Random {
-        &mut self.random
     }
 
     /// Whether as many further nodes are allowed.

@@ -41,7 +41,7 @@ impl HoeffdingTree {
     /// One empty leaf.
     #[must_use]
     pub fn new() -> Self {
-        HoeffdingTree { arena: Arena::new(Growth::new(), 0) }
+        HoeffdingTree { arena: Arena::new(Growth::careful(), 0) }
     }
 
     /// A leaf looks for a cut after so many rows; 200, if not said.

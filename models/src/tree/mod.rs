@@ -9,11 +9,17 @@
 //! 7. `half_space`: [`HalfSpaceTrees`], which say how unusual a row is
 //! 8. `random`: draws that are part of the state
 
+mod adaptive;
 mod arena;
+mod forest;
+mod half_space;
 mod hoeffding;
 mod leaf;
 mod normal;
 mod random;
 mod split;
 
+pub use self::adaptive::AdaptiveTree;
+pub use self::forest::AdaptiveForest;
+pub use self::half_space::{HalfSpaceTrees, Unlike};
 pub use self::hoeffding::HoeffdingTree;
