@@ -31,12 +31,13 @@ impl Watch {
     }
 }
 
-/// A Hoeffding adaptive tree (Bifet and Gavalda, IDA 2009): a [`HoeffdingTree`](super::HoeffdingTree) that follows a stream whose
-/// labels come to mean something else.
+/// A Hoeffding adaptive tree (Bifet and Gavalda, IDA 2009): a [`HoeffdingTree`](super::HoeffdingTree) that
+/// follows a stream whose labels come to mean something else.
 ///
-/// Every node watches how often it is wrong ([`Adwin`]). A branch whose errors became more grows an alternate beside it, from
-/// the newest rows on; when the alternate has become better by more than chance allows it takes the place of the branch, and when
-/// worse it is dropped. While there are both, both vote, each with the inverse square of its rate of errors.
+/// Every node watches how often it is wrong ([`Adwin`]). A branch whose errors became more grows an alternate
+/// beside it, from the newest rows on; when the alternate has become better by more than chance allows it
+/// takes the place of the branch, and when worse it is dropped. While there are both, both vote, each with
+/// the inverse square of its rate of errors.
 ///
 /// It splits earlier than a tree that never forgets (grace 50, `delta` 0.01), as a wrong split does not stay.
 ///
@@ -108,14 +109,16 @@ impl AdaptiveTree {
         self
     }
 
-    /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05, if not said.
+    /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05, if not
+    /// said.
     #[must_use]
     pub fn tie(mut self, bound: f64) -> Self {
         self.arena.growth().tie = bound;
         self
     }
 
-    /// How many nodes it has at most, alternates included; 10,000, if not said. Leaves go on learning when it is full.
+    /// How many nodes it has at most, alternates included; 10,000, if not said. Leaves go on learning when it
+    /// is full.
     #[must_use]
     pub fn nodes_max(mut self, nodes: u32) -> Self {
         self.arena.growth().nodes_max = nodes.max(1);
@@ -294,5 +297,46 @@ impl Votes {
             self.sums.iter_mut().for_each(|sum| *sum /= all);
         }
         self.sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nodes that something leads to.
+    fn reachable(tree: &AdaptiveTree) -> usize {
+        let (mut pending, mut count) = (vec![tree.root], 0);
+        while let Some(node) = pending.pop() {
+            count += 1;
+            pending.extend(tree.arena.children(node).into_iter().flatten());
+            pending.extend(tree.watches[node as usize].alternate());
+        }
+        count
+    }
+
+    #[test]
+    fn every_node_in_use_is_part_of_the_tree_however_often_it_changes() {
+        let mut random = super::super::random::Random::new(17);
+        let mut tree = AdaptiveTree::new();
+        let (mut most, mut roots) = (0, vec![tree.root]);
+        for row in 0..60_000 {
+            let features = [random.unit(), random.unit(), random.unit()];
+            // Another feature says the class, and another way round, after every 3,000 rows.
+            let turn = row / 3_000;
+            let (a, b) = (features[turn % 3], features[(turn + 1) % 3]);
+            let class = u32::from(a > 0.5) ^ u32::from(b > 0.3) ^ (turn as u32 % 2);
+            tree.learn(&features, class);
+            if row % 50 == 0 {
+                assert_eq!(reachable(&tree), tree.nodes(), "row {row}");
+                assert_eq!(tree.watches.len(), tree.arena.capacity());
+            }
+            most = most.max(tree.alternates());
+            if roots.last() != Some(&tree.root) {
+                roots.push(tree.root);
+            }
+        }
+        // There were alternates beside each other, and the root itself was replaced.
+        assert!(most > 1 && roots.len() > 3, "{most} {roots:?}");
     }
 }

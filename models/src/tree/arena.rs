@@ -159,13 +159,7 @@ impl Arena {
     }
 
     /// A leaf learns from a row, and is split when it is time; says whether it was.
-    pub(super) fn learn(
-        &mut self,
-        node: u32,
-        row: &[f64],
-        label: (u32, f64),
-        opinion: &Opinion,
-    ) -> bool {
+    pub(super) fn learn(&mut self, node: u32, row: &[f64], label: (u32, f64), opinion: &Opinion) -> bool {
         let at = node as usize;
         if self.growth.draws_features && self.nodes[at].leaf.watched().is_empty() {
             let count = (row.len() as f64).sqrt().round() as usize;

@@ -32,8 +32,8 @@ impl Member {
         Member { tree, background: None, warning, drift, rows: 0, right: 0 }
     }
 
-    /// Learns from a row that it has got right or wrong; says whether it asks for a new tree in the background, and
-    /// whether it has to go.
+    /// Learns from a row that it has got right or wrong; says whether it asks for a new tree in the
+    /// background, and whether it has to go.
     fn learn(&mut self, row: &[f64], label: (u32, f64), is_wrong: f64) -> (bool, bool) {
         for tree in self.background.iter_mut().chain([&mut self.tree]) {
             let node = tree.leaf_from(0, row);
@@ -52,9 +52,10 @@ impl Member {
 
 /// An adaptive random forest (Gomes et al., Machine Learning 106, 2017).
 ///
-/// Each tree sees each row as often as a draw says (Poisson, 6 in the mean), and each of its leaves watches only as many features,
-/// drawn at random, as the root of their number. A tree whose errors may have become more gets another one in the background,
-/// which takes its place when the errors certainly did. Trees vote with the part of the rows that they got right.
+/// Each tree sees each row as often as a draw says (Poisson, 6 in the mean), and each of its leaves watches
+/// only as many features, drawn at random, as the root of their number. A tree whose errors may have become
+/// more gets another one in the background, which takes its place when the errors certainly did. Trees vote
+/// with the part of the rows that they got right.
 ///
 /// All draws come from a generator that is part of the state: equal seeds and equal rows leave equal forests.
 ///
@@ -150,9 +151,8 @@ impl AdaptiveForest {
             }
             if is_over {
                 let next = member.background.take();
-                *member = Member::new(
-                    next.unwrap_or_else(|| Arena::new(self.growth.clone(), self.random.next())),
-                );
+                *member =
+                    Member::new(next.unwrap_or_else(|| Arena::new(self.growth.clone(), self.random.next())));
             }
         }
     }

@@ -28,7 +28,8 @@ impl Space {
         let masses = vec![0; 2 * branches + 1];
         let (features, cuts) = (vec![0; branches], vec![0.0; branches]);
         let mut space = Space { features, cuts, newest: masses.clone(), reference: masses };
-        // Each tree has another idea of where the rows are: around a random point, and beyond the range on both sides.
+        // Each tree has another idea of where the rows are: around a random point, and beyond the range on
+        // both sides.
         let mut work: Vec<_> = ranges.iter().map(|range| around(*range, random.unit())).collect();
         space.cut(0, &mut work, random);
         space
@@ -95,8 +96,9 @@ fn around((low, high): (f64, f64), part: f64) -> (f64, f64) {
 
 /// Half-space trees (Tan, Ting and Liu, IJCAI 2011).
 ///
-/// Each tree halves the space again and again, by features that are drawn at random, before it has seen a row. It counts how
-/// many rows of a window come to each part; a row is unusual where few rows of the window before came to.
+/// Each tree halves the space again and again, by features that are drawn at random, before it has seen a
+/// row. It counts how many rows of a window come to each part; a row is unusual where few rows of the window
+/// before came to.
 ///
 /// All draws come from the seed, so that learners with equal seeds have the same trees: what each has counted
 /// [adds up](Self::merge).
@@ -170,14 +172,15 @@ impl HalfSpaceTrees {
         HalfSpaceTrees { ranges, ..self }
     }
 
-    /// The first window says what is usual of each feature, and nothing else: counting begins with the second one.
+    /// The first window says what is usual of each feature, and nothing else: counting begins with the second
+    /// one.
     #[must_use]
     pub fn learned_ranges(self) -> Self {
         HalfSpaceTrees { learns_ranges: true, ranges: Vec::new(), ..self }
     }
 
-    /// How unusual a row is, from 0 to 1: `1 / (1 + d)`, where `d` is how many times as many rows are around it as if all lay
-    /// evenly. 0 until there is a window to hold it against.
+    /// How unusual a row is, from 0 to 1: `1 / (1 + d)`, where `d` is how many times as many rows are around
+    /// it as if all lay evenly. 0 until there is a window to hold it against.
     #[must_use]
     pub fn score(&self, row: &[f64]) -> f64 {
         if self.windows == 0 || self.trees.is_empty() {
@@ -213,8 +216,8 @@ impl HalfSpaceTrees {
         score
     }
 
-    /// Takes the rows of another into account: as one that has seen the rows of both, with windows as long as those of both
-    /// together.
+    /// Takes the rows of another into account: as one that has seen the rows of both, with windows as long as
+    /// those of both together.
     ///
     /// # Errors
     /// Their trees are not the same, or one has seen more windows than the other. Nothing has changed then.

@@ -7,10 +7,11 @@ use crate::learner::Learner;
 
 /// A very fast decision tree (Domingos and Hulten, KDD 2000) for numeric features.
 ///
-/// Each leaf keeps the mean and spread of every feature within each class. After every 200 rows the leaf looks for the feature and
-/// the cut, of ten between its least and greatest value, that tell most about the class; when this feature is better than the
-/// second best one by more than chance allows (Hoeffding's bound), or the two can hardly differ, the leaf becomes a branch.
-/// A leaf says what naive Bayes says of its rows, or, where that would have been right less often, its largest class.
+/// Each leaf keeps the mean and spread of every feature within each class. After every 200 rows the leaf
+/// looks for the feature and the cut, of ten between its least and greatest value, that tell most about the
+/// class; when this feature is better than the second best one by more than chance allows (Hoeffding's
+/// bound), or the two can hardly differ, the leaf becomes a branch. A leaf says what naive Bayes says of its
+/// rows, or, where that would have been right less often, its largest class.
 ///
 /// It never forgets: where the stream may change, see [`AdaptiveTree`](super::AdaptiveTree).
 ///
@@ -58,7 +59,8 @@ impl HoeffdingTree {
         self
     }
 
-    /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05, if not said.
+    /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05, if not
+    /// said.
     #[must_use]
     pub fn tie(mut self, bound: f64) -> Self {
         self.arena.growth().tie = bound;

@@ -130,10 +130,7 @@ impl Leaf {
             weight if weight > 0.0 => self.log_likelihood(class, row, all),
             _ => f64::NEG_INFINITY,
         };
-        Opinion {
-            largest: greatest(self.weights()),
-            bayes: self.classes.iter().map(likelihood).collect(),
-        }
+        Opinion { largest: greatest(self.weights()), bayes: self.classes.iter().map(likelihood).collect() }
     }
 
     /// Whether it trusts naive Bayes more than the largest class.

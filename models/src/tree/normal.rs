@@ -76,8 +76,8 @@ fn normal_below(value: f64) -> f64 {
 /// Where the error function is 1 to the last bit.
 const ERROR_FUNCTION_END: f64 = 6.0;
 
-/// The error function, by `2 / sqrt(pi) exp(-x^2) x sum((2 x^2)^n / (1 3 5 .. (2n + 1)))`: all terms are positive, so nothing
-/// cancels.
+/// The error function, by `2 / sqrt(pi) exp(-x^2) x sum((2 x^2)^n / (1 3 5 .. (2n + 1)))`: all terms are
+/// positive, so nothing cancels.
 fn error_function(x: f64) -> f64 {
     if x.abs() >= ERROR_FUNCTION_END {
         return x.signum();

@@ -50,7 +50,8 @@ fn sides(leaf: &Leaf, position: usize, cut: f64) -> (PerClass, PerClass) {
     let normals = leaf.classes().iter().map(|class| class.features().get(position));
     let below: PerClass =
         normals.clone().map(|normal| normal.map_or(0.0, |normal| normal.weight_below(cut))).collect();
-    let above = normals.zip(&below).map(|(normal, below)| normal.map_or(0.0, |normal| normal.weight() - below));
+    let above =
+        normals.zip(&below).map(|(normal, below)| normal.map_or(0.0, |normal| normal.weight() - below));
     let above = above.collect();
     (below, above)
 }
@@ -94,7 +95,9 @@ fn best_two(leaf: &Leaf) -> (Option<(f64, f64, usize)>, f64) {
     for position in 0..positions {
         let Some((merit, cut)) = best_of(leaf, position, before) else { continue };
         match best {
-            Some((highest, ..)) if merit < highest => second = Some(second.map_or(merit, |second| second.max(merit))),
+            Some((highest, ..)) if merit < highest => {
+                second = Some(second.map_or(merit, |second| second.max(merit)))
+            }
             _ => {
                 second = best.map(|(highest, ..)| highest);
                 best = Some((merit, cut, position));

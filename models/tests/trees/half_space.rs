@@ -38,8 +38,8 @@ fn area(mut trees: HalfSpaceTrees, scale: f64) -> f64 {
 
 #[test]
 fn odd_rows_have_higher_scores() {
-    // One odd row of twenty lies in the box by chance, so that about 0.975 can be reached. River has 0.9487 with
-    // the seed 42.
+    // One odd row of twenty lies in the box by chance, so that about 0.975 can be reached. River has 0.9487
+    // with the seed 42.
     let of_seeds = [1, 2, 3, 42].map(|seed| area(HalfSpaceTrees::new(seed), 1.0));
     assert!(of_seeds.iter().all(|area| *area > 0.93), "{of_seeds:?}");
 }

@@ -22,15 +22,16 @@ fn right(learner: &impl Learner<Label = u32>) -> (usize, usize) {
 
 #[test]
 fn a_hoeffding_tree_counts_as_river_does() {
-    // River 0.26.1 gives 33,655 and 30,072. Its trees look for a split when the weight since the last time, a sum of
-    // fractions, is at least 200 to the last bit; with `grace_period=200 - 1e-6` it gives these counts.
+    // River 0.26.1 gives 33,655 and 30,072. Its trees look for a split when the weight since the last time, a
+    // sum of fractions, is at least 200 to the last bit; with `grace_period=200 - 1e-6` it gives these
+    // counts.
     assert_eq!(right(&HoeffdingTree::new()), (33_666, 30_072));
 }
 
 #[test]
 fn an_adaptive_tree_follows_a_drift() {
-    // River's, whose leaves see a row as often as a draw says, has 34,265 and 36,579 with the seed 42; with the seeds 1 to 4
-    // 34,398, 33,715, 33,760, 34,011 and 36,414, 36,486, 34,849, 34,806.
+    // River's, whose leaves see a row as often as a draw says, has 34,265 and 36,579 with the seed 42; with
+    // the seeds 1 to 4 34,398, 33,715, 33,760, 34,011 and 36,414, 36,486, 34,849, 34,806.
     let (of_sea, of_agrawal) = right(&AdaptiveTree::new());
     assert!(f64::from(of_agrawal as u32) >= 0.9145 * 40_000.0);
     assert_eq!((of_sea, of_agrawal), (34_386, 36_964));
