@@ -356,3 +356,25 @@ fn a_batch_grows_with_its_rows_and_starts_small() {
     }
     assert!(builder.finish().is_none());
 }
+
+/// A struct with type parameters, each of which is a record.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Beside<L, R: Clone> {
+    left: L,
+    both: Vec<(L, R)>,
+    right: Option<R>,
+}
+
+#[test]
+fn a_generic_struct_is_a_record_of_its_fields() {
+    let inner = |name: &str| Inner { name: name.to_owned(), weights: vec![0.5, -1.0] };
+    let row =
+        Beside { left: "a".to_owned(), both: vec![("b".to_owned(), inner("c"))], right: Some(inner("d")) };
+    let batch = batch(std::slice::from_ref(&row));
+    let view = batch.iter().next().unwrap();
+    assert_eq!((view.left, view.right.unwrap().name), ("a", "d"));
+    assert_eq!(Beside::from_view(view), row);
+    assert_eq!(view, row.view());
+    let schema = Beside::<String, Inner>::schema().to_string();
+    assert!(["left", "both", "right"].iter().all(|name| schema.contains(name)), "{schema}");
+}

@@ -124,18 +124,28 @@ pub enum Unfit {
     Label(f64),
     /// The class is larger than [`CLASS_MAX`].
     Class(u32),
+    /// It has other features than the rows before it.
+    Width {
+        /// Its features.
+        found: usize,
+        /// Those of the rows before.
+        known: usize,
+    },
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unfit::Feature { index, value } => {
-                write!(f, "feature {index} is {value}: features must be numbers within {VALUE_MAX:e}")
+                write!(f, "feature {index} is {value:e}: features must be numbers within {VALUE_MAX:e}")
             }
             Unfit::Label(value) => {
-                write!(f, "the label is {value}: labels must be numbers within {VALUE_MAX:e}")
+                write!(f, "the label is {value:e}: labels must be numbers within {VALUE_MAX:e}")
             }
             Unfit::Class(class) => write!(f, "the class is {class}: classes go from 0 to {CLASS_MAX}"),
+            Unfit::Width { found, known } => {
+                write!(f, "it has {found} features, those before had {known}: give each record the same")
+            }
         }
     }
 }
@@ -160,69 +170,3 @@ pub fn check_row(row: &[f64]) -> Result<(), Unfit> {
     let unfit = row.iter().position(|value| !(value.abs() <= VALUE_MAX));
     unfit.map_or(Ok(()), |index| Err(Unfit::Feature { index, value: row[index] }))
 }
-
-/// Writes `Record` for a struct with a type parameter, which the derive does not take: it is kept as the tuple of
-/// its fields.
-macro_rules! record_of_parts {
-    ($name:ident<$learner:ident> { $($field:ident: $of:ty),+ }) => {
-        impl<$learner: headwater::batch::Record> headwater::batch::Record for $name<$learner> {
-            type View<'a> = ($(<$of as headwater::batch::Record>::View<'a>,)+);
-            type Archived = <($($of,)+) as headwater::batch::Record>::Archived;
-            type Resolver = <($($of,)+) as headwater::batch::Record>::Resolver;
-            const DENSE: bool = <($($of,)+) as headwater::batch::Record>::DENSE;
-            const WIDTH: usize = <($($of,)+) as headwater::batch::Record>::WIDTH;
-
-            fn view(&self) -> Self::View<'_> {
-                ($(headwater::batch::Record::view(&self.$field),)+)
-            }
-
-            fn from_view(view: Self::View<'_>) -> Self {
-                let ($($field,)+) = <($($of,)+) as headwater::batch::Record>::from_view(view);
-                $name { $($field),+ }
-            }
-
-            fn schema() -> headwater::batch::Schema {
-                headwater::batch::Schema::record(
-                    stringify!($name),
-                    vec![$((stringify!($field), <$of as headwater::batch::Record>::schema())),+],
-                )
-            }
-
-            fn archived_view(archived: &Self::Archived) -> Self::View<'_> {
-                <($($of,)+) as headwater::batch::Record>::archived_view(archived)
-            }
-
-            fn serialize(
-                view: Self::View<'_>,
-                heap: &mut headwater::batch::Heap,
-            ) -> Result<Self::Resolver, headwater::__private::RkyvError> {
-                <($($of,)+) as headwater::batch::Record>::serialize(view, heap)
-            }
-
-            fn resolve(
-                view: Self::View<'_>,
-                resolver: Self::Resolver,
-                out: headwater::__private::Place<Self::Archived>,
-            ) {
-                <($($of,)+) as headwater::batch::Record>::resolve(view, resolver, out);
-            }
-
-            fn decode<'a, D: headwater::batch::Decoder<'a>>(
-                decoder: &mut D,
-            ) -> Result<Self::View<'a>, headwater::batch::DecodeError> {
-                <($($of,)+) as headwater::batch::Record>::decode(decoder)
-            }
-
-            fn encode<E: headwater::batch::Encoder>(view: Self::View<'_>, encoder: &mut E) {
-                let ($($field,)+) = view;
-                encoder.begin_record();
-                $(
-                    encoder.field(stringify!($field));
-                    <$of as headwater::batch::Record>::encode($field, encoder);
-                )+
-                encoder.end_record();
-            }
-        }
-    };
-}
-pub(crate) use record_of_parts;

@@ -4,7 +4,8 @@
 //! 2. [`online`]: learners of our own
 //! 3. [`drift`]: detectors of change
 //! 4. [`tree`]: trees that grow with their rows, and forests
-//! 5. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
+//! 5. `stream`: [`LearnStream`], learners inside a topology
+//! 6. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
 //!
 //! A [`Model`] scores a matrix of features, one row per record, a batch at a time.
 
@@ -12,12 +13,14 @@ pub mod drift;
 mod learner;
 mod linear;
 pub mod online;
+mod stream;
 pub mod tree;
 
 use ndarray::{Array1, ArrayView2};
 
 pub use self::learner::{CLASS_MAX, Label, Learner, Score, Unfit, VALUE_MAX, best_class, check_row};
 pub use self::linear::{FitError, LinearModel};
+pub use self::stream::{LearnStream, Learning, Scored, ScoredView};
 
 /// A model that turns rows of features into scores.
 pub trait Model: Send + Sync {

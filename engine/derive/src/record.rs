@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Fields, LitStr, Result, Type};
+use syn::{Data, DeriveInput, Error, Fields, GenericParam, LitStr, Result, Type};
 
 /// Widest tuple that the engine implements `Record` for; more fields nest.
 const TUPLE_MAX: usize = 12;
@@ -17,14 +17,50 @@ struct Options {
     key: bool,
 }
 
+/// The type parameters of a struct, each of which must be a record.
+struct Parameters {
+    /// `K, V`
+    names: Vec<Ident>,
+    /// `K: Record, V: Record`
+    bounded: TokenStream,
+}
+
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let fields = fields(input)?;
     let options = options(input)?;
-    let view = view(input, &fields);
-    let record = record(input, &fields);
+    let parameters = parameters(input, &options)?;
+    let view = view(input, &fields, &parameters);
+    let record = record(input, &fields, &parameters);
+    if !parameters.names.is_empty() {
+        return Ok(quote! { #view #record });
+    }
     let constants = constants(input, &fields);
     let key = if options.key { key(input, &fields) } else { TokenStream::new() };
     Ok(quote! { #view #record #constants #key })
+}
+
+fn parameters(input: &DeriveInput, options: &Options) -> Result<Parameters> {
+    let refused = |why: &str| Err(Error::new_spanned(&input.generics, why));
+    if input.generics.where_clause.is_some() {
+        return refused("`Record` takes bounds where a type parameter is named, not behind `where`");
+    }
+    if options.key && !input.generics.params.is_empty() {
+        return refused("a generic struct cannot be a key; write one struct per type");
+    }
+    let mut names = Vec::new();
+    let mut bounds = Vec::new();
+    for parameter in &input.generics.params {
+        let GenericParam::Type(parameter) = parameter else {
+            return refused(
+                "`Record` can be derived for a struct with type parameters only: a record owns what it holds, and \
+                 its columns do not depend on a number",
+            );
+        };
+        names.push(parameter.ident.clone());
+        let (name, own) = (&parameter.ident, parameter.bounds.iter());
+        bounds.push(quote!(#name: ::headwater::batch::Record #(+ #own)*));
+    }
+    Ok(Parameters { names, bounded: quote!(#(#bounds),*) })
 }
 
 fn fields(input: &DeriveInput) -> Result<Vec<Field<'_>>> {
@@ -35,12 +71,6 @@ fn fields(input: &DeriveInput) -> Result<Vec<Field<'_>>> {
              `headwater::batch::Either`, for a choice of values store an integer or a `String`",
         ));
     };
-    if !input.generics.params.is_empty() {
-        return Err(Error::new_spanned(
-            &input.generics,
-            "`Record` cannot be derived for a generic struct; write one struct per type",
-        ));
-    }
     let Fields::Named(named) = &data.fields else {
         return Err(Error::new_spanned(
             &input.ident,
@@ -93,7 +123,7 @@ fn view_ident(input: &DeriveInput) -> Ident {
 }
 
 /// The struct `NAMEView<'a>`.
-fn view(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
+fn view(input: &DeriveInput, fields: &[Field<'_>], parameters: &Parameters) -> TokenStream {
     let (visibility, name, view) = (&input.vis, &input.ident, view_ident(input));
     let doc = format!("The borrowed view of a [`{name}`]: what closures over a stream of it see.");
     let borrows = fields.iter().any(|field| plain_view(field.ty).is_none_or(|(_, borrows)| borrows));
@@ -107,10 +137,52 @@ fn view(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
         let doc = format!("See [`{name}::{ident}`].");
         quote!(#[doc = #doc] pub #ident: #view)
     });
+    let Parameters { names, bounded } = parameters;
+    if names.is_empty() {
+        return quote! {
+            #[doc = #doc]
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            #visibility struct #view<'a> { #(#members),* }
+        };
+    }
+    // The bounds that `derive` would write are those of the parameters, not of their views.
+    let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
+    let texts: Vec<_> = fields.iter().map(|field| field.ident.to_string()).collect();
+    let views = fields.iter().map(|field| {
+        let ty = field.ty;
+        quote!(<#ty as ::headwater::batch::Record>::View<'a>)
+    });
+    let views: Vec<_> = views.collect();
+    let view_name = view.to_string();
     quote! {
         #[doc = #doc]
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        #visibility struct #view<'a> { #(#members),* }
+        #visibility struct #view<'a, #bounded> { #(#members),* }
+
+        impl<#bounded> ::std::clone::Clone for #view<'_, #(#names),*> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<#bounded> ::std::marker::Copy for #view<'_, #(#names),*> {}
+
+        impl<'a, #bounded> ::std::fmt::Debug for #view<'a, #(#names),*>
+        where
+            #(#views: ::std::fmt::Debug),*
+        {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(#view_name)#(.field(#texts, &self.#idents))*.finish()
+            }
+        }
+
+        impl<'a, #bounded> ::std::cmp::PartialEq for #view<'a, #(#names),*>
+        where
+            #(#views: ::std::cmp::PartialEq),*
+        {
+            fn eq(&self, other: &Self) -> bool {
+                true #(&& self.#idents == other.#idents)*
+            }
+        }
     }
 }
 
@@ -136,7 +208,7 @@ fn nest(items: impl Iterator<Item = TokenStream>) -> TokenStream {
     quote!((#(#groups,)*))
 }
 
-fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
+fn record(input: &DeriveInput, fields: &[Field<'_>], parameters: &Parameters) -> TokenStream {
     let (name, view) = (&input.ident, view_ident(input));
     let name_text = name.to_string();
     let tuple = nest(fields.iter().map(|field| {
@@ -146,24 +218,25 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
     let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
     let types: Vec<_> = fields.iter().map(|field| field.ty).collect();
     let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
-    let decode = decode(input, fields);
+    let decode = decode(input, fields, parameters);
+    let Parameters { names: parameters, bounded } = parameters;
     let from_view = nest(idents.iter().map(|ident| quote!(view.#ident)));
     let pattern = nest(idents.iter().map(|ident| quote!(#ident)));
     quote! {
-        impl ::headwater::batch::Record for #name {
-            type View<'a> = #view<'a>;
+        impl<#bounded> ::headwater::batch::Record for #name<#(#parameters),*> {
+            type View<'a> = #view<'a, #(#parameters),*>;
             type Archived = <#tuple as ::headwater::batch::Record>::Archived;
             type Resolver = <#tuple as ::headwater::batch::Record>::Resolver;
             const DENSE: bool = <#tuple as ::headwater::batch::Record>::DENSE;
             const WIDTH: usize = <#tuple as ::headwater::batch::Record>::WIDTH;
 
             #[inline(always)]
-            fn view(&self) -> #view<'_> {
+            fn view(&self) -> Self::View<'_> {
                 #view { #(#idents: <#types as ::headwater::batch::Record>::view(&self.#idents)),* }
             }
 
             #[inline]
-            fn from_view(view: #view<'_>) -> Self {
+            fn from_view(view: Self::View<'_>) -> Self {
                 Self { #(#idents: <#types as ::headwater::batch::Record>::from_view(view.#idents)),* }
             }
 
@@ -175,14 +248,14 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
             }
 
             #[inline(always)]
-            fn archived_view(archived: &Self::Archived) -> #view<'_> {
+            fn archived_view(archived: &Self::Archived) -> Self::View<'_> {
                 let #pattern = <#tuple as ::headwater::batch::Record>::archived_view(archived);
                 #view { #(#idents),* }
             }
 
             #[inline(always)]
             fn serialize(
-                view: #view<'_>,
+                view: Self::View<'_>,
                 heap: &mut ::headwater::batch::Heap,
             ) -> ::std::result::Result<Self::Resolver, ::headwater::__private::RkyvError> {
                 <#tuple as ::headwater::batch::Record>::serialize(#from_view, heap)
@@ -190,7 +263,7 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
 
             #[inline(always)]
             fn resolve(
-                view: #view<'_>,
+                view: Self::View<'_>,
                 resolver: Self::Resolver,
                 out: ::headwater::__private::Place<Self::Archived>,
             ) {
@@ -200,7 +273,7 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
             #decode
 
             #[inline]
-            fn encode<E: ::headwater::batch::Encoder>(view: #view<'_>, encoder: &mut E) {
+            fn encode<E: ::headwater::batch::Encoder>(view: Self::View<'_>, encoder: &mut E) {
                 encoder.begin_record();
                 #(
                     encoder.field(#names);
@@ -213,8 +286,8 @@ fn record(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
 }
 
 /// Reads the fields in whatever order the text has them.
-fn decode(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
-    let view = view_ident(input);
+fn decode(input: &DeriveInput, fields: &[Field<'_>], parameters: &Parameters) -> TokenStream {
+    let (view, parameters) = (view_ident(input), &parameters.names);
     let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
     let types: Vec<_> = fields.iter().map(|field| field.ty).collect();
     let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
@@ -223,7 +296,7 @@ fn decode(input: &DeriveInput, fields: &[Field<'_>]) -> TokenStream {
         #[inline]
         fn decode<'a, D: ::headwater::batch::Decoder<'a>>(
             decoder: &mut D,
-        ) -> ::std::result::Result<#view<'a>, ::headwater::batch::DecodeError> {
+        ) -> ::std::result::Result<#view<'a, #(#parameters),*>, ::headwater::batch::DecodeError> {
             const NAMES: &[&str] = &[#(#names),*];
             #(let mut #idents = ::std::option::Option::None;)*
             decoder.begin_record(NAMES)?;

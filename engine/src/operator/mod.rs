@@ -8,13 +8,15 @@
 //! 6. `stateful`: rows from a record and the state of its key
 //! 7. `fan_out`: one stream to many consumers, or to none
 //! 8. `output`: writes to a sink
-//! 9. `keep`: what an operator says about an epoch
+//! 9. `refusals`: a second output for records that are refused
+//! 10. `keep`: what an operator says about an epoch
 
 pub(crate) mod combine;
 pub(crate) mod event_time;
 pub(crate) mod fan_out;
 pub(crate) mod keep;
 pub(crate) mod output;
+pub(crate) mod refusals;
 pub(crate) mod result;
 pub(crate) mod rolling;
 pub(crate) mod stateful;
@@ -138,43 +140,3 @@ macro_rules! forward {
 }
 
 pub(crate) use forward;
-
-/// Hands all callbacks but `on_batch` on to `self.next` and to a second output.
-macro_rules! forward_both {
-    ($second:ident) => {
-        fn on_watermark(
-            &mut self,
-            watermark: $crate::time::Watermark,
-            context: &mut $crate::operator::Context,
-        ) -> $crate::error::Result<()> {
-            self.next.on_watermark(watermark, context)?;
-            self.$second.on_watermark(watermark, context)
-        }
-
-        fn on_barrier(
-            &mut self,
-            epoch: $crate::time::Epoch,
-            context: &mut $crate::operator::Context,
-        ) -> $crate::error::Result<()> {
-            self.next.on_barrier(epoch, context)?;
-            self.$second.on_barrier(epoch, context)
-        }
-
-        fn on_end(&mut self, context: &mut $crate::operator::Context) -> $crate::error::Result<()> {
-            self.next.on_end(context)?;
-            self.$second.on_end(context)
-        }
-
-        fn on_idle(&mut self, context: &mut $crate::operator::Context) -> $crate::error::Result<()> {
-            self.next.on_idle(context)?;
-            self.$second.on_idle(context)
-        }
-
-        fn resume(&mut self, context: &mut $crate::operator::Context) -> $crate::error::Result<bool> {
-            let more = self.next.resume(context)?;
-            Ok(self.$second.resume(context)? || more)
-        }
-    };
-}
-
-pub(crate) use forward_both;

@@ -7,9 +7,10 @@ use crate::epoch::EntryKind;
 use crate::error::Result;
 use crate::operator::combine::KeyReader;
 use crate::operator::keep::{keep_state, namespaces};
+use crate::operator::refusals::Outputs;
 use crate::operator::rolling::RollingState;
 use crate::operator::transform::Emit;
-use crate::operator::{Context, Next, Operator, forward};
+use crate::operator::{Context, Operator, forward};
 use crate::state::KeyedState;
 use crate::telemetry::Meter;
 use crate::time::Epoch;
@@ -26,7 +27,7 @@ pub(crate) struct Stateful<T: Record, K: Key, V: Record + Clone, O: Record, F> {
     pub(crate) state: KeyedState<K, V>,
     pub(crate) rows: BatchBuilder<O>,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) next: Next<O>,
+    pub(crate) next: Outputs<O>,
 }
 
 impl<T: Record, K: Key, V: Record + Clone, O: Record, F> Operator<T> for Stateful<T, K, V, O, F>
@@ -37,7 +38,8 @@ where
         self.meter.add_in(batch.len());
         let Stateful { keys, initial, work, state, rows, meter, next, .. } = self;
         let times = batch.times();
-        let mut emit = Emit { rows, time: None, failure: None };
+        let Outputs { next, refusals } = next;
+        let mut emit = Emit { rows, time: None, failure: None, refusals: refusals.as_mut(), position: 0 };
         let mut outcome = Ok(());
         keys.with_keys(&batch, &mut |keys| {
             if state.is_spilled() {
@@ -50,6 +52,7 @@ where
                 }
                 let key = keys[position];
                 emit.time = times.map(|times| times.at(position));
+                emit.position = position;
                 work(state.entry(NAMESPACE, K::hash(key), key, || initial.clone()), view, &mut emit);
                 if emit.rows.is_full()
                     && let Some(full) = emit.rows.finish()
@@ -63,6 +66,7 @@ where
             return Err(failure.at(&self.name));
         }
         outcome?;
+        self.next.send_refused(batch.len(), context)?;
         if let Some(rest) = self.rows.finish() {
             self.meter.add_out(rest.len());
             self.next.on_batch(rest, context)?;

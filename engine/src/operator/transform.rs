@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, BatchBuilder, Record};
 use crate::error::{Error, Result};
-use crate::operator::{Context, Next, Operator, forward, forward_both};
-use crate::source::Rejected;
+use crate::operator::refusals::{Outputs, Refusals};
+use crate::operator::{Context, Next, Operator, forward};
 use crate::telemetry::Meter;
 
 /// Where a closure writes the records that follow from one record.
@@ -14,6 +14,9 @@ pub struct Emit<'a, O: Record> {
     pub(super) rows: &'a mut BatchBuilder<O>,
     pub(super) time: Option<i64>,
     pub(super) failure: Option<Error>,
+    pub(super) refusals: Option<&'a mut Refusals>,
+    /// Of the record that is being worked on, in its batch.
+    pub(super) position: usize,
 }
 
 impl<O: Record> fmt::Debug for Emit<'_, O> {
@@ -32,6 +35,14 @@ impl<O: Record> Emit<'_, O> {
         };
         if let Err(error) = pushed {
             self.failure.get_or_insert(error.into());
+        }
+    }
+
+    /// Sends the record that is being worked on to the second output, if there is one.
+    pub(crate) fn refuse(&mut self, record: &dyn fmt::Debug, reason: &dyn fmt::Display) {
+        let Some(refusals) = &mut self.refusals else { return };
+        if let Err(error) = refusals.push((self.position, record), reason, self.time) {
+            self.failure.get_or_insert(error);
         }
     }
 }
@@ -58,7 +69,7 @@ where
     fn on_batch(&mut self, batch: Batch<T>, context: &mut Context) -> Result<()> {
         let times = batch.times();
         let (work, rows, next) = (&mut self.work, &mut self.rows, &mut self.next);
-        let mut emit = Emit { rows, time: None, failure: None };
+        let mut emit = Emit { rows, time: None, failure: None, refusals: None, position: 0 };
         let mut outcome = Ok(());
         batch.for_each(|position, view| {
             emit.time = times.map(|times| times.at(position));
@@ -135,14 +146,9 @@ where
 /// Maps rows; those for which that fails go to a second stream with the reason.
 pub(crate) struct TryMap<T: Record, O: Record, F> {
     pub(crate) work: F,
-    pub(crate) name: String,
     pub(crate) rows: BatchBuilder<O>,
-    pub(crate) refused: BatchBuilder<Rejected>,
-    pub(crate) next: Next<O>,
-    pub(crate) rejected: Next<Rejected>,
+    pub(crate) next: Outputs<O>,
     pub(crate) meter: Arc<Meter>,
-    /// Rows seen so far: the place of a rejected row.
-    pub(crate) seen: u64,
     pub(crate) _record: std::marker::PhantomData<fn(T)>,
 }
 
@@ -154,37 +160,24 @@ where
     fn on_batch(&mut self, batch: Batch<T>, context: &mut Context) -> Result<()> {
         let times = batch.times();
         for (position, view) in batch.iter().enumerate() {
-            self.seen += 1;
-            match (self.work)(view) {
-                Ok(row) => match times {
-                    Some(times) => self.rows.push_at(row.view(), times.at(position))?,
-                    None => self.rows.push(row.view())?,
-                },
-                Err(reason) => {
-                    let rejected = Rejected {
-                        origin: self.name.clone(),
-                        line: self.seen,
-                        offset: 0,
-                        reason: reason.to_string(),
-                        payload: Rejected::text(format!("{view:?}").as_bytes()),
-                    };
-                    match times {
-                        Some(times) => self.refused.push_at(rejected.view(), times.at(position))?,
-                        None => self.refused.push(rejected.view())?,
+            let time = times.map(|times| times.at(position));
+            match ((self.work)(view), time) {
+                (Ok(row), Some(time)) => self.rows.push_at(row.view(), time)?,
+                (Ok(row), None) => self.rows.push(row.view())?,
+                (Err(reason), _) => {
+                    if let Some(refusals) = &mut self.next.refusals {
+                        refusals.push((position, &view), &reason, time)?;
                     }
                 }
             }
         }
         self.meter.add_in(batch.len());
-        if let Some(refused) = self.refused.finish() {
-            self.meter.add_rejected(refused.len());
-            self.rejected.on_batch(refused, context)?;
-        }
+        self.next.send_refused(batch.len(), context)?;
         match self.rows.finish() {
             Some(rows) => self.next.on_batch(rows, context),
             None => Ok(()),
         }
     }
 
-    forward_both!(rejected);
+    forward!(watermark, barrier, end, idle, resume);
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::keys::{CombinedHashes, RecordHashes};
+use super::words::outputs;
 use super::{Name, OperatorNode, Port, Stream, WindowedStream};
 use crate::batch::{BatchBuilder, Key, Record};
 use crate::channel::Partitioning;
@@ -14,6 +15,7 @@ use crate::operator::stateful::Stateful;
 use crate::operator::transform::Emit;
 use crate::operator::{KeyedResult, Next};
 use crate::sink::OutputMode;
+use crate::source::Rejected;
 use crate::state::{KeyedState, Migrations};
 use crate::topology::{AggregateKind, Erased, NodeKind, StatePlace, Wiring, downstream, kept};
 use crate::window::{Aggregate, AggregateBuilder, Window};
@@ -241,9 +243,11 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         initial: V,
         work: impl for<'a> Fn(&mut V, T::View<'a>) -> O + Clone + Send + Sync + 'static,
     ) -> Stream<O> {
-        self.stateful("map_with_state", initial, move |value: &mut V, view, emit: &mut Emit<'_, O>| {
-            emit.push(work(value, view).view());
-        })
+        let port =
+            self.stateful("map_with_state", initial, false, move |value, view, emit: &mut Emit<'_, O>| {
+                emit.push(work(value, view).view());
+            });
+        Stream::new(port)
     }
 
     /// Any number of rows per record, from the record and a value that is kept of its key and may be changed; see
@@ -270,20 +274,78 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
         initial: V,
         work: impl for<'a> Fn(&mut V, T::View<'a>, &mut Emit<'_, O>) + Clone + Send + Sync + 'static,
     ) -> Stream<O> {
-        self.stateful("flat_map_with_state", initial, work)
+        Stream::new(self.stateful("flat_map_with_state", initial, false, work))
+    }
+
+    /// Rows from a record and a value that is kept of its key, as with
+    /// [`flat_map_with_state`](Self::flat_map_with_state), or a reason why not: the second stream holds what was
+    /// refused. The value and the rows stay as `work` left them.
+    ///
+    /// ```
+    /// # use headwater::prelude::*;
+    /// # use headwater_connectors::{Collect, Generator};
+    /// # let (flow, out, bad) = (StreamBuilder::new("doc"), Collect::new(), Collect::new());
+    /// # let prices = flow.source("prices", Generator::new(3, |n| [20.0, f64::NAN, 30.0][n as usize]));
+    /// let (means, refused) = prices.key_by(|_| 0_u8).try_flat_map_with_state(
+    ///     (0.0, 0.0),
+    ///     |(sum, count), price, emit| {
+    ///         if price.is_nan() {
+    ///             return Err("no price");
+    ///         }
+    ///         *sum += price;
+    ///         *count += 1.0;
+    ///         emit.push(*sum / *count);
+    ///         Ok(())
+    ///     },
+    /// );
+    /// # means.sink("means", out.clone());
+    /// # refused.sink("refused", bad.clone());
+    /// # flow.build()?.run(EngineConfig::default().parallelism(1))?;
+    /// assert_eq!(out.take(), [20.0, 25.0]);
+    /// assert_eq!(bad.take()[0].reason, "no price");
+    /// # Ok::<(), headwater::Error>(())
+    /// ```
+    pub fn try_flat_map_with_state<V: Record + Clone, O: Record, E: fmt::Display>(
+        &self,
+        initial: V,
+        work: impl for<'a> Fn(&mut V, T::View<'a>, &mut Emit<'_, O>) -> std::result::Result<(), E>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> (Stream<O>, Stream<Rejected>)
+    where
+        for<'a> T::View<'a>: fmt::Debug,
+    {
+        let port = self.stateful(
+            "try_flat_map_with_state",
+            initial,
+            true,
+            move |value: &mut V, view, emit: &mut Emit<'_, O>| {
+                if let Err(reason) = work(value, view, emit) {
+                    emit.refuse(&view, &reason);
+                }
+            },
+        );
+        let rejected = port.side(1);
+        (Stream::new(port), Stream::new(rejected))
     }
 
     fn stateful<V: Record + Clone, O: Record>(
         &self,
         word: &'static str,
         initial: V,
+        refuses: bool,
         work: impl for<'a> Fn(&mut V, T::View<'a>, &mut Emit<'_, O>) + Clone + Send + Sync + 'static,
-    ) -> Stream<O> {
+    ) -> Port {
         let keys = Arc::clone(&self.keys);
         let by_key = Partitioning::Hash(Arc::new(RecordHashes(Arc::clone(&self.keys))));
         let migrations = self.migrations.clone();
-        let node = OperatorNode::new(Name::Word(word), NodeKind::Stateful).keeping::<K, V>(&migrations);
-        Stream::new(self.stream.port.then::<T>(node, by_key, move |wiring| {
+        let mut node = OperatorNode::new(Name::Word(word), NodeKind::Stateful).keeping::<K, V>(&migrations);
+        if refuses {
+            node.side_outputs.push("rejected");
+        }
+        self.stream.port.then::<T>(node, by_key, move |wiring| {
             let operator = Stateful {
                 name: wiring.name(),
                 keys: Arc::clone(&keys),
@@ -292,10 +354,10 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
                 state: resumed_state(wiring, &migrations)?,
                 rows: BatchBuilder::new(wiring.config().batch),
                 meter: wiring.meter(),
-                next: downstream::<O>(wiring, 0)?,
+                next: outputs(wiring, refuses)?,
             };
             Ok(Box::new(Box::new(operator) as Next<T>) as Erased)
-        }))
+        })
     }
 
     fn rolling<A: Aggregate<T>>(

@@ -12,6 +12,7 @@ use crate::epoch::EntryKind;
 use crate::error::Result;
 use crate::operator::event_time::{EventTime, Watermarks};
 use crate::operator::output::SinkOutput;
+use crate::operator::refusals::{Outputs, Refusals};
 use crate::operator::transform::{Emit, Filter, Inspect, Transform, TryMap};
 use crate::operator::{Next, Operator};
 use crate::sink::SinkWriter;
@@ -46,6 +47,22 @@ impl<T: Record> fmt::Debug for Stream<T> {
 /// A chain of this operator and everything behind it, type erased.
 fn erased<T: Record>(operator: impl Operator<T> + 'static) -> Result<Erased> {
     Ok(Box::new(Box::new(operator) as Next<T>))
+}
+
+/// What follows an operator, with a second output for what it refuses or without.
+pub(super) fn outputs<O: Record>(wiring: &mut dyn Wiring, refuses: bool) -> Result<Outputs<O>> {
+    let next = downstream::<O>(wiring, 0)?;
+    let refusals = match refuses {
+        true => Some(Refusals {
+            name: wiring.name(),
+            rows: BatchBuilder::new(wiring.config().batch),
+            next: downstream::<Rejected>(wiring, 1)?,
+            meter: wiring.meter(),
+            before: 0,
+        }),
+        false => None,
+    };
+    Ok(Outputs { next, refusals })
 }
 
 impl<T: Record> Stream<T> {
@@ -236,18 +253,11 @@ impl<T: Record> Stream<T> {
         let mut node = OperatorNode::new(Name::Word("try_map"), NodeKind::Stateless);
         node.side_outputs.push("rejected");
         let port = self.port.then::<T>(node, Partitioning::Forward, move |wiring| {
-            let next = downstream::<O>(wiring, 0)?;
-            let rejected = downstream::<Rejected>(wiring, 1)?;
-            let limits = wiring.config().batch;
             erased::<T>(TryMap {
                 work: work.clone(),
-                name: wiring.name(),
-                rows: BatchBuilder::new(limits),
-                refused: BatchBuilder::new(limits),
-                next,
-                rejected,
+                rows: BatchBuilder::new(wiring.config().batch),
+                next: outputs(wiring, true)?,
                 meter: wiring.meter(),
-                seen: 0,
                 _record: PhantomData,
             })
         });

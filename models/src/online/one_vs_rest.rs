@@ -1,17 +1,17 @@
 //! `OneVsRest`: many classes from learners that tell two apart.
 
-use crate::learner::{Learner, record_of_parts};
+use headwater::prelude::Record;
+
+use crate::learner::Learner;
 
 /// One learner per class, each of which tells its class from all others. The probabilities are their scores, divided by
 /// the sum of all.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Record, Clone, Debug, PartialEq)]
 pub struct OneVsRest<L> {
     /// Knows nothing: what the learner of a new class begins as.
     fresh: L,
     learners: Vec<L>,
 }
-
-record_of_parts!(OneVsRest<L> { fresh: L, learners: Vec<L> });
 
 impl<L> OneVsRest<L> {
     /// A copy of `learner`, which knows nothing yet, for each class that is seen.

@@ -1,16 +1,16 @@
 //! `Poly2`: products of features, so that a linear learner sees how they act together.
 
-use crate::learner::{Learner, MadeRow, Score, record_of_parts};
+use headwater::prelude::Record;
+
+use crate::learner::{Learner, MadeRow, Score};
 
 /// A learner that sees the features, and the product of every two of them: `d (d + 3) / 2` from `d`.
 ///
 /// Put it behind a scaler: `Scaled::new(Poly2::new(..))`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Record, Clone, Debug, PartialEq)]
 pub struct Poly2<L> {
     learner: L,
 }
-
-record_of_parts!(Poly2<L> { learner: L });
 
 impl<L> Poly2<L> {
     /// In front of `learner`.

@@ -3,7 +3,7 @@
 use headwater::prelude::Record;
 
 use super::vector::widen;
-use crate::learner::{Learner, MadeRow, Score, record_of_parts};
+use crate::learner::{Learner, MadeRow, Score};
 
 /// The running mean and deviation of each feature.
 ///
@@ -91,13 +91,11 @@ impl StandardScaler {
 /// A learner that sees scaled features.
 ///
 /// A row is scored with the means and deviations known so far; when it is learned from, they learn first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Record, Clone, Debug, PartialEq)]
 pub struct Scaled<L> {
     scaler: StandardScaler,
     learner: L,
 }
-
-record_of_parts!(Scaled<L> { scaler: StandardScaler, learner: L });
 
 impl<L> Scaled<L> {
     /// In front of `learner`.

@@ -5,4 +5,5 @@ mod drift;
 mod least_squares;
 mod prequential;
 mod stability;
+mod stream;
 mod streams;

@@ -1,6 +1,7 @@
 use headwater::prelude::*;
 
-#[derive(Record)]
+#[derive(Record, Clone, PartialEq, Eq)]
+#[record(key)]
 struct Pair<T> {
     left: T,
     right: T,
