@@ -339,4 +339,21 @@ mod tests {
         // There were alternates beside each other, and the root itself was replaced.
         assert!(most > 1 && roots.len() > 3, "{most} {roots:?}");
     }
+
+    #[test]
+    fn an_alternate_may_give_way_to_its_own() {
+        let mut tree = AdaptiveTree::new();
+        tree.plant_beside(0);
+        tree.plant_beside(1);
+        for _ in 0..400 {
+            tree.watches[1].errors.update(1.0);
+            tree.watches[2].errors.update(0.0);
+        }
+        let better = tree.compare(Place { node: 1, holder: Holder::Beside(0) });
+        assert!(better.is_some_and(|place| place.node == 2 && matches!(place.holder, Holder::Beside(0))));
+        assert_eq!(
+            (tree.root, tree.watches[0].alternate(), reachable(&tree), tree.nodes()),
+            (0, Some(2), 2, 2)
+        );
+    }
 }

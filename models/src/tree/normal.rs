@@ -44,8 +44,7 @@ impl Normal {
     #[inline]
     pub(super) fn log_density(&self, value: f64) -> Option<f64> {
         let variance = self.variance();
-        // The smallest numbers have no reciprocal.
-        if variance < f64::MIN_POSITIVE {
+        if variance <= 0.0 {
             return None;
         }
         let distance = value - self.mean;

@@ -108,6 +108,10 @@ fn huge_and_tiny_features_leave_probabilities() {
             assert_probabilities(&learn(&features, u32::from(label < a) + u32::from(c < 0.1)));
         }
     });
+    // A row that is impossible in every class has the probabilities of the classes.
+    let mut tree = HoeffdingTree::new();
+    (0..100).for_each(|row| tree.learn(&[1e-60 * draws::<1>(15, row)[0]], u32::from(row % 4 == 0)));
+    assert_eq!(tree.score(&[1e100]), [0.75, 0.25]);
     let mut trees = HalfSpaceTrees::new(3).learned_ranges();
     for row in 0..2_000 {
         let [a, b] = draws(12, row);
@@ -134,7 +138,7 @@ fn a_tree_has_as_many_nodes_and_levels_as_it_may_have() {
         most = (most.0.max(tree.nodes()), most.1.max(adaptive.nodes()));
         deepest = (deepest.0.max(flat.depth()), deepest.1.max(flat_adaptive.depth()));
         // Each of two trees may have another one in the background.
-        assert!(forest.nodes() <= 12, "{}", forest.nodes());
+        assert!((2..=12).contains(&forest.nodes()), "{}", forest.nodes());
     }
     assert_eq!((most, deepest), ((9, 9), (2, 2)));
     assert!(flat.nodes() <= 7);
