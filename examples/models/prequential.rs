@@ -22,6 +22,7 @@ use headwater_models::online::{
     BernoulliNb, Ftrl, GaussianNb, LinearSgd, LogisticSgd, MultinomialNb, OneVsRest, PassiveAggressive,
     PassiveAggressiveRegressor, Poly2, QrRls, Scaled, Steps,
 };
+use headwater_models::tree::{AdaptiveForest, AdaptiveTree, HoeffdingTree};
 use headwater_models::{Label, LearnStream, Learner};
 
 /// Learns from a table row by row, and says how good each prediction was.
@@ -36,8 +37,8 @@ struct Command {
     /// Whether labels are classes or numbers.
     #[arg(long, default_value = "classify")]
     task: Task,
-    /// classify: logistic, passive-aggressive, ftrl, gaussian-nb, bernoulli-nb, multinomial-nb; regress: linear,
-    /// passive-aggressive, qr-rls.
+    /// classify: logistic, passive-aggressive, ftrl, gaussian-nb, bernoulli-nb, multinomial-nb, hoeffding-tree,
+    /// adaptive-tree, adaptive-forest; regress: linear, passive-aggressive, qr-rls.
     #[arg(long, value_name = "NAME")]
     learner: Option<String>,
     /// A number that the learner takes, such as rate=0.01; said again for each.
@@ -304,9 +305,10 @@ fn learn(table: &Table, flow: &StreamBuilder, command: &Command) -> Result<Colle
     let usual = if command.task == Task::Classify { "logistic" } else { "qr-rls" };
     let name = command.learner.as_deref().unwrap_or(usual);
     let mut numbers = Parameters(command.parameters.clone());
-    let counts = matches!(name, "gaussian-nb" | "bernoulli-nb" | "multinomial-nb" | "qr-rls");
+    let takes_all =
+        name.ends_with("-nb") || name.ends_with("-tree") || name.ends_with("-forest") || name == "qr-rls";
     let rows = table.rows(flow);
-    let is_scaled = !(command.unscaled || counts);
+    let is_scaled = !(command.unscaled || takes_all);
     let way = Way { rows: &rows, classes: table.classes.len(), is_scaled, poly2: command.poly2 };
     let reports = match (command.task, name) {
         (Task::Classify, "logistic") => way.of_two(LogisticSgd::new(numbers.steps(0.01))),
@@ -319,6 +321,11 @@ fn learn(table: &Table, flow: &StreamBuilder, command: &Command) -> Result<Colle
         }
         (Task::Classify, "bernoulli-nb") => way.learn(BernoulliNb::new(numbers.take("alpha", 1.0))),
         (Task::Classify, "multinomial-nb") => way.learn(MultinomialNb::new(numbers.take("alpha", 1.0))),
+        (Task::Classify, "hoeffding-tree") => way.learn(HoeffdingTree::new()),
+        (Task::Classify, "adaptive-tree") => way.learn(AdaptiveTree::new()),
+        (Task::Classify, "adaptive-forest") => {
+            way.learn(AdaptiveForest::new(numbers.take("seed", 42.0) as u64))
+        }
         (Task::Regress, "linear") => way.learn(LinearSgd::new(numbers.steps(0.01))),
         (Task::Regress, "passive-aggressive") => {
             let (limit, epsilon) = (numbers.take("limit", 0.01), numbers.take("epsilon", 0.1));
