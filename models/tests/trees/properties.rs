@@ -110,7 +110,10 @@ fn huge_and_tiny_features_leave_probabilities() {
     });
     // A row that is impossible in every class has the probabilities of the classes.
     let mut tree = HoeffdingTree::new();
-    (0..100).for_each(|row| tree.learn(&[1e-60 * draws::<1>(15, row)[0]], u32::from(row % 4 == 0)));
+    for row in 0..100 {
+        let label = u32::from(row % 4 == 0);
+        tree.learn(&[1e-60 * (draws::<1>(15, row)[0] + f64::from(label))], label);
+    }
     assert_eq!(tree.score(&[1e100]), [0.75, 0.25]);
     let mut trees = HalfSpaceTrees::new(3).learned_ranges();
     for row in 0..2_000 {
