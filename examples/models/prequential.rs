@@ -89,49 +89,97 @@ struct Report {
     drifts: Vec<u64>,
 }
 
-/// What a label of the table is to a learner, and how a score is held against it.
-trait Judged: Label {
-    fn of(row: RowView<'_>) -> Self;
-    /// Adds a score to the report; gives the error that drift is looked for in.
-    fn judge(score: <Self::Score as Record>::View<'_>, label: f64, report: &mut Report) -> f64;
+/// The label of a row: a number, or the number of a class.
+#[derive(Record, Clone, Copy, Debug)]
+struct Truth {
+    value: f64,
 }
 
-impl Judged for f64 {
-    fn of(row: RowView<'_>) -> f64 {
-        row.label
-    }
-
-    fn judge(score: f64, label: f64, report: &mut Report) -> f64 {
-        report.numbers.add(score, label);
-        (score - label).abs()
-    }
+/// The score is the predicted number alone, or the probability of each class.
+impl Label for Truth {
+    type Score = Vec<f64>;
 }
 
-/// Adds the probabilities of classes to the report.
-fn judge_classes(probabilities: &[f64], label: f64, report: &mut Report) -> f64 {
-    let before = report.classes.correct();
-    report.classes.add(probabilities, label as u32);
-    if report.classes.correct() > before { 0.0 } else { 1.0 }
+/// What a label of the table is to a learner, and what its score is to the report.
+trait Spoken: Label {
+    fn of(truth: Truth) -> Self;
+    fn scores(score: Self::Score) -> Vec<f64>;
 }
 
-impl Judged for bool {
-    fn of(row: RowView<'_>) -> bool {
-        row.label > 0.5
+impl Spoken for f64 {
+    fn of(truth: Truth) -> f64 {
+        truth.value
     }
 
-    fn judge(score: f64, label: f64, report: &mut Report) -> f64 {
-        judge_classes(&[1.0 - score, score], label, report)
+    fn scores(score: f64) -> Vec<f64> {
+        vec![score]
     }
 }
 
-impl Judged for u32 {
-    fn of(row: RowView<'_>) -> u32 {
-        row.label as u32
+impl Spoken for bool {
+    fn of(truth: Truth) -> bool {
+        truth.value > 0.5
     }
 
-    fn judge(score: <Vec<f64> as Record>::View<'_>, label: f64, report: &mut Report) -> f64 {
-        judge_classes(&score.iter().collect::<Vec<_>>(), label, report)
+    fn scores(score: f64) -> Vec<f64> {
+        vec![1.0 - score, score]
     }
+}
+
+impl Spoken for u32 {
+    fn of(truth: Truth) -> u32 {
+        truth.value as u32
+    }
+
+    fn scores(score: Vec<f64>) -> Vec<f64> {
+        score
+    }
+}
+
+/// One learner of many, as one type: the topology is compiled once, not once for each of them.
+macro_rules! one_of {
+    ($($field:ident: $learner:ty),+) => {
+        /// The learner that was chosen; all others are none.
+        #[derive(Record, Clone, Debug, Default)]
+        struct Chosen {
+            $($field: Option<$learner>),+
+        }
+
+        impl Learner for Chosen {
+            type Label = Truth;
+
+            fn score(&self, row: &[f64]) -> Vec<f64> {
+                $(if let Some(learner) = &self.$field {
+                    return <$learner as Learner>::Label::scores(learner.score(row));
+                })+
+                Vec::new()
+            }
+
+            fn learn(&mut self, row: &[f64], label: Truth) {
+                $(if let Some(learner) = &mut self.$field {
+                    learner.learn(row, <$learner as Learner>::Label::of(label));
+                })+
+            }
+        }
+    };
+}
+
+one_of! {
+    logistic: LogisticSgd,
+    logistics: OneVsRest<LogisticSgd>,
+    passive: PassiveAggressive,
+    passives: OneVsRest<PassiveAggressive>,
+    ftrl: Ftrl,
+    ftrls: OneVsRest<Ftrl>,
+    gaussian: GaussianNb,
+    bernoulli: BernoulliNb,
+    multinomial: MultinomialNb,
+    hoeffding: HoeffdingTree,
+    adaptive: AdaptiveTree,
+    forest: AdaptiveForest,
+    linear: LinearSgd,
+    passive_regressor: PassiveAggressiveRegressor,
+    qr_rls: QrRls
 }
 
 /// A table on disk: what its first line says, and the classes of its labels.
@@ -212,15 +260,16 @@ fn cells(line: &str) -> Result<csv::StringRecord, String> {
 }
 
 /// The rows in their order, each scored and then learned from.
-fn judged<L: Learner>(rows: &Stream<Row>, learner: L) -> Collect<KeyedResult<u8, Report>>
-where
-    L::Label: Judged,
-{
+fn judged(
+    rows: &Stream<Row>,
+    task: Task,
+    learner: impl Learner<Label = Truth>,
+) -> Collect<KeyedResult<u8, Report>> {
     let one = rows.key_by(|_| 0_u8);
     let (scored, unfit) = one.learn_online(
         learner,
         |row: RowView<'_>| row.features.iter().collect::<Vec<f64>>(),
-        |row| Some(L::Label::of(row)),
+        |row| Some(Truth { value: row.label }),
     );
     unfit.sink("unfit", complaints());
     let nothing = Report {
@@ -229,8 +278,20 @@ where
         detector: Adwin::new(),
         drifts: Vec::new(),
     };
-    let reports = scored.key_by(|_| 0_u8).fold(nothing, |report, scored| {
-        let error = <L::Label as Judged>::judge(scored.score, scored.record.label, report);
+    let reports = scored.key_by(|_| 0_u8).fold(nothing, move |report, scored| {
+        let (scores, label): (Vec<f64>, f64) = (scored.score.iter().collect(), scored.record.label);
+        let error = match task {
+            Task::Classify => {
+                let before = report.classes.correct();
+                report.classes.add(&scores, label as u32);
+                if report.classes.correct() > before { 0.0 } else { 1.0 }
+            }
+            Task::Regress => {
+                let score = scores.first().copied().unwrap_or(0.0);
+                report.numbers.add(score, label);
+                (score - label).abs()
+            }
+        };
         if report.detector.update(error) == Drift::Drift {
             report.drifts.push(scored.learned);
         }
@@ -264,6 +325,10 @@ impl Parameters {
         QrRls::new().forgetting(self.take("forgetting", 1.0)).delta(self.take("delta", 1e-3))
     }
 
+    fn forest(&mut self) -> AdaptiveForest {
+        AdaptiveForest::new(self.take("trees", 10.0) as u32, self.take("seed", 42.0) as u64)
+    }
+
     fn none_is_left(&self, learner: &str) -> Result<()> {
         match self.0.first() {
             Some((key, _)) => {
@@ -274,71 +339,69 @@ impl Parameters {
     }
 }
 
-/// What stands between the table and a learner.
-struct Way<'a> {
-    rows: &'a Stream<Row>,
-    classes: usize,
-    is_scaled: bool,
-    poly2: bool,
-}
-
-impl Way<'_> {
-    fn learn<L: Learner>(&self, learner: L) -> Collect<KeyedResult<u8, Report>>
-    where
-        L::Label: Judged,
-    {
-        match (self.is_scaled, self.poly2) {
-            (true, true) => judged(self.rows, Scaled::new(Poly2::new(learner))),
-            (true, false) => judged(self.rows, Scaled::new(learner)),
-            (false, true) => judged(self.rows, Poly2::new(learner)),
-            (false, false) => judged(self.rows, learner),
+/// The learner of that name; `many` says that there are more than two classes.
+fn chosen(task: Task, name: &str, many: bool, numbers: &mut Parameters) -> Result<Chosen> {
+    let none = Chosen::default();
+    let chosen = match (task, name) {
+        (Task::Classify, "logistic") => {
+            let learner = LogisticSgd::new(numbers.steps(0.01));
+            match many {
+                true => Chosen { logistics: Some(OneVsRest::new(learner)), ..none },
+                false => Chosen { logistic: Some(learner), ..none },
+            }
         }
-    }
-
-    /// With a learner that tells two classes apart.
-    fn of_two(&self, learner: impl Learner<Label = bool>) -> Collect<KeyedResult<u8, Report>> {
-        if self.classes > 2 { self.learn(OneVsRest::new(learner)) } else { self.learn(learner) }
-    }
-}
-
-fn learn(table: &Table, flow: &StreamBuilder, command: &Command) -> Result<Collect<KeyedResult<u8, Report>>> {
-    let usual = if command.task == Task::Classify { "logistic" } else { "qr-rls" };
-    let name = command.learner.as_deref().unwrap_or(usual);
-    let mut numbers = Parameters(command.parameters.clone());
-    let takes_all =
-        name.ends_with("-nb") || name.ends_with("-tree") || name.ends_with("-forest") || name == "qr-rls";
-    let rows = table.rows(flow);
-    let is_scaled = !(command.unscaled || takes_all);
-    let way = Way { rows: &rows, classes: table.classes.len(), is_scaled, poly2: command.poly2 };
-    let reports = match (command.task, name) {
-        (Task::Classify, "logistic") => way.of_two(LogisticSgd::new(numbers.steps(0.01))),
         (Task::Classify, "passive-aggressive") => {
-            way.of_two(PassiveAggressive::new(numbers.take("limit", 0.01)))
+            let learner = PassiveAggressive::new(numbers.take("limit", 0.01));
+            match many {
+                true => Chosen { passives: Some(OneVsRest::new(learner)), ..none },
+                false => Chosen { passive: Some(learner), ..none },
+            }
         }
-        (Task::Classify, "ftrl") => way.of_two(numbers.ftrl()),
+        (Task::Classify, "ftrl") => match many {
+            true => Chosen { ftrls: Some(OneVsRest::new(numbers.ftrl())), ..none },
+            false => Chosen { ftrl: Some(numbers.ftrl()), ..none },
+        },
         (Task::Classify, "gaussian-nb") => {
-            way.learn(GaussianNb::new().epsilon(numbers.take("epsilon", 1e-9)))
+            Chosen { gaussian: Some(GaussianNb::new().epsilon(numbers.take("epsilon", 1e-9))), ..none }
         }
-        (Task::Classify, "bernoulli-nb") => way.learn(BernoulliNb::new(numbers.take("alpha", 1.0))),
-        (Task::Classify, "multinomial-nb") => way.learn(MultinomialNb::new(numbers.take("alpha", 1.0))),
-        (Task::Classify, "hoeffding-tree") => way.learn(HoeffdingTree::new()),
-        (Task::Classify, "adaptive-tree") => way.learn(AdaptiveTree::new()),
-        (Task::Classify, "adaptive-forest") => {
-            way.learn(AdaptiveForest::new(numbers.take("seed", 42.0) as u64))
+        (Task::Classify, "bernoulli-nb") => {
+            Chosen { bernoulli: Some(BernoulliNb::new(numbers.take("alpha", 1.0))), ..none }
         }
-        (Task::Regress, "linear") => way.learn(LinearSgd::new(numbers.steps(0.01))),
+        (Task::Classify, "multinomial-nb") => {
+            Chosen { multinomial: Some(MultinomialNb::new(numbers.take("alpha", 1.0))), ..none }
+        }
+        (Task::Classify, "hoeffding-tree") => Chosen { hoeffding: Some(HoeffdingTree::new()), ..none },
+        (Task::Classify, "adaptive-tree") => Chosen { adaptive: Some(AdaptiveTree::new()), ..none },
+        (Task::Classify, "adaptive-forest") => Chosen { forest: Some(numbers.forest()), ..none },
+        (Task::Regress, "linear") => Chosen { linear: Some(LinearSgd::new(numbers.steps(0.01))), ..none },
         (Task::Regress, "passive-aggressive") => {
             let (limit, epsilon) = (numbers.take("limit", 0.01), numbers.take("epsilon", 0.1));
-            way.learn(PassiveAggressiveRegressor::new(limit, epsilon))
+            Chosen { passive_regressor: Some(PassiveAggressiveRegressor::new(limit, epsilon)), ..none }
         }
-        (Task::Regress, "qr-rls") => way.learn(numbers.qr_rls()),
+        (Task::Regress, "qr-rls") => Chosen { qr_rls: Some(numbers.qr_rls()), ..none },
         _ => {
-            let task = if command.task == Task::Classify { "classify" } else { "regress" };
+            let task = if task == Task::Classify { "classify" } else { "regress" };
             return Err(Error::Config(format!("there is no learner {name} for --task {task}; see --help")));
         }
     };
     numbers.none_is_left(name)?;
-    Ok(reports)
+    Ok(chosen)
+}
+
+fn learn(table: &Table, flow: &StreamBuilder, command: &Command) -> Result<Collect<KeyedResult<u8, Report>>> {
+    let task = command.task;
+    let usual = if task == Task::Classify { "logistic" } else { "qr-rls" };
+    let name = command.learner.as_deref().unwrap_or(usual);
+    let mut numbers = Parameters(command.parameters.clone());
+    let learner = chosen(task, name, table.classes.len() > 2, &mut numbers)?;
+    let rows = table.rows(flow);
+    let takes_all = ["-nb", "-tree", "-forest", "-rls"].iter().any(|end| name.ends_with(end));
+    Ok(match (command.unscaled || takes_all, command.poly2) {
+        (false, true) => judged(&rows, task, Scaled::new(Poly2::new(learner))),
+        (false, false) => judged(&rows, task, Scaled::new(learner)),
+        (true, true) => judged(&rows, task, Poly2::new(learner)),
+        (true, false) => judged(&rows, task, learner),
+    })
 }
 
 /// Prints what is known at the end.
