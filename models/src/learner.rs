@@ -166,7 +166,6 @@ impl std::error::Error for Unfit {}
 /// The first feature that is not.
 #[inline]
 pub fn check_row(row: &[f64]) -> Result<(), Unfit> {
-    // NaN is not within anything.
-    let unfit = row.iter().position(|value| !(value.abs() <= VALUE_MAX));
+    let unfit = row.iter().position(|value| value.is_nan() || value.abs() > VALUE_MAX);
     unfit.map_or(Ok(()), |index| Err(Unfit::Feature { index, value: row[index] }))
 }

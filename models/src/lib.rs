@@ -3,16 +3,20 @@
 //! 1. `learner`: [`Learner`], what scores a row and then learns from it
 //! 2. [`online`]: learners of our own
 //! 3. [`drift`]: detectors of change
-//! 4. `stream`: [`LearnStream`], learners inside a topology
-//! 5. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
+//! 4. [`tree`]: trees that grow with their rows, and forests
+//! 5. [`metrics`]: how good scores are
+//! 6. `stream`: [`LearnStream`], learners inside a topology
+//! 7. `linear`: [`LinearModel`], fitted by linfa's ordinary least squares on bounded data
 //!
 //! A [`Model`] scores a matrix of features, one row per record, a batch at a time.
 
 pub mod drift;
 mod learner;
 mod linear;
+pub mod metrics;
 pub mod online;
 mod stream;
+pub mod tree;
 
 use ndarray::{Array1, ArrayView2};
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use headwater::time::{Clock, SystemClock};
 use headwater::{Error, Result};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -16,6 +17,10 @@ use rdkafka::statistics::Statistics;
 
 /// How long a question to the cluster may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a topic is looked up again when the connection is gone in the middle of it: one that broke, or a broker
+/// that is just coming up, is no reason to give up.
+const LOOKUP_MS: u64 = 3_000;
 
 /// Time between two statistics, from which the lag is known.
 const STATISTICS_MS: &str = "5000";
@@ -239,7 +244,18 @@ impl KafkaCluster {
             consumer.poll(Duration::from_millis(1));
             self.explain(&format!("its topic `{topic}` cannot be looked up"), &error, &consumer.notes)
         };
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER).map_err(failed)?;
+        let clock = SystemClock::default();
+        let metadata = loop {
+            match consumer.fetch_metadata(Some(topic), ANSWER) {
+                Ok(metadata) => break metadata,
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure))
+                    if clock.monotonic_ms() < LOOKUP_MS =>
+                {
+                    consumer.poll(Duration::from_millis(100));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        };
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
             return Ok(None);
         };

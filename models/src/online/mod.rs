@@ -28,3 +28,4 @@ pub use self::poly2::Poly2;
 pub use self::qr_rls::QrRls;
 pub use self::scaler::{Scaled, StandardScaler};
 pub use self::sgd::{LinearSgd, LogisticSgd, Steps};
+pub(crate) use self::vector::normalise;

@@ -8,7 +8,7 @@ use headwater_models::{Learner, best_class};
 use crate::streams::{Friedman, agrawal, friedman, sea};
 
 /// How many rows of SEA and of AGRAWAL a learner of two classes gets right.
-fn right(learner: &(impl Learner<Label = bool> + Clone)) -> (usize, usize) {
+fn right(learner: &impl Learner<Label = bool>) -> (usize, usize) {
     let (mut of_sea, mut of_agrawal) = (learner.clone(), learner.clone());
     let sea = sea().filter(|(row, label)| (of_sea.score_and_learn(row, *label) > 0.5) == *label).count();
     let agrawal = agrawal().filter(|(row, label)| (of_agrawal.score_and_learn(row, *label) > 0.5) == *label);
@@ -52,7 +52,7 @@ fn gaussian_naive_bayes_counts_as_numpy_does() {
 }
 
 /// Root of the mean squared error over a Friedman stream.
-fn rmse(learner: &(impl Learner<Label = f64> + Clone), kind: Friedman) -> f64 {
+fn rmse(learner: &impl Learner<Label = f64>, kind: Friedman) -> f64 {
     let (mut learner, mut squares, mut rows) = (learner.clone(), 0.0, 0);
     for (row, target) in friedman(kind) {
         squares += (learner.score_and_learn(&row, target) - target).powi(2);
@@ -62,7 +62,7 @@ fn rmse(learner: &(impl Learner<Label = f64> + Clone), kind: Friedman) -> f64 {
 }
 
 #[track_caller]
-fn assert_rmse(learner: &(impl Learner<Label = f64> + Clone), recurring: f64, expanding: f64) {
+fn assert_rmse(learner: &impl Learner<Label = f64>, recurring: f64, expanding: f64) {
     let found = (rmse(learner, Friedman::GlobalRecurring), rmse(learner, Friedman::LocalExpanding));
     assert!((found.0 - recurring).abs() < 1e-6 && (found.1 - expanding).abs() < 1e-6, "{found:?}");
 }

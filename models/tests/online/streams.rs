@@ -50,7 +50,7 @@ pub(crate) fn agrawal() -> impl Iterator<Item = ([f64; 9], bool)> {
         let is_in = |value: f64, low: f64, high: f64| (low..=high).contains(&value);
         // As River has them, where the third asks for the salary in some places in which the paper has the loan.
         let label = match row * 4 / ROWS {
-            0 => age < 40.0 || age >= 60.0,
+            0 => !(40.0..60.0).contains(&age),
             1 if age < 40.0 => is_in(level, 0.0, 1.0),
             1 if age < 60.0 => is_in(level, 1.0, 3.0),
             1 => is_in(level, 2.0, 4.0),

@@ -80,7 +80,7 @@ pub struct PostgresPosition {
 /// let flow = StreamBuilder::new("orders");
 /// flow.source("orders", PostgresSource::<Order>::from_env("POSTGRES_URL", "sales.orders").incremental("id"))
 ///     .filter(|order| order.customer.is_some())
-///     .sink("known", Console::new());
+///     .sink("known", Console::json());
 /// flow.build()?.run(EngineConfig::default())?;
 /// # Ok::<(), headwater::Error>(())
 /// ```
