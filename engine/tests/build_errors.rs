@@ -181,6 +181,23 @@ fn append_without_a_window_needs_an_input_that_ends() {
 }
 
 #[test]
+fn a_state_of_changing_rows_is_refused() {
+    let (flow, events) = bounded();
+    let counts = events.key_by(|(_, n)| n % 3).count();
+    let steps = counts
+        .key_by(|count| count.key)
+        .map_with_state(0, |before, count| count.value - std::mem::replace(before, count.value));
+    steps.name("steps").sink("out", Collect::new());
+    refused(
+        flow,
+        &[
+            "`steps` aggregates the rows of `count`, which is in output mode update and sends a row again when it \
+           changes; that would be counted twice; use append there",
+        ],
+    );
+}
+
+#[test]
 fn an_aggregate_over_changing_rows_is_refused() {
     for mode in [OutputMode::Update, OutputMode::Complete] {
         let (flow, events) = bounded();

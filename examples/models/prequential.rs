@@ -3,8 +3,8 @@
 //! Run with: `cargo run --release -p examples --example prequential`
 //!
 //! You will see how well logistic regression learns to tell the flowers of a classic table apart while it sees
-//! them once. With `--input FILE.csv --label COLUMN --task classify|regress --learner NAME` it is your table and another
-//! learner; `--json` prints the result for programs.
+//! them once. With `--input FILE.csv --label COLUMN --task classify|regress --learner NAME` it is your table
+//! and another learner; `--json` prints the result for programs.
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -13,9 +13,9 @@ pub(crate) type MadeRow = SmallVec<[f64; 128]>;
 
 /// Scores rows of features, and learns from them one at a time.
 ///
-/// A learner is a [`Record`]: what it has learned is ordinary keyed state of a topology, with all that follows from
-/// that (epochs, snapshots, `state get`). It does the same arithmetic in the same order wherever it runs, so equal
-/// rows in equal order leave equal bytes.
+/// A learner is a [`Record`]: what it has learned is ordinary keyed state of a topology, with all that
+/// follows from that (epochs, snapshots, `state get`). It does the same arithmetic in the same order wherever
+/// it runs, so equal rows in equal order leave equal bytes.
 ///
 /// A learner takes its width from the first row that it learns from, and scores as if it had learned nothing until
 /// then. Rows must be fit to be learned from ([`check_row`]): a stream sends others to its rejected rows.

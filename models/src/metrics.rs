@@ -116,8 +116,8 @@ impl ClassMetrics {
         ClassMetrics::default()
     }
 
-    /// Takes a row into account: the probability of each class, and its class. Where there is no probability yet, the
-    /// prediction is class 0, and the probability of the class is taken for nothing.
+    /// Takes a row into account: the probability of each class, and its class. Where there is no probability
+    /// yet, the prediction is class 0, and the probability of the class is taken for nothing.
     pub fn add(&mut self, probabilities: &[f64], label: u32) {
         let predicted = crate::learner::best_class(probabilities).unwrap_or(0);
         let probability = probabilities.get(label as usize).copied().unwrap_or(0.0);
@@ -183,7 +183,8 @@ impl ClassMetrics {
         (self.counts[class].iter().sum(), self.counts.iter().map(|counts| counts[class]).sum())
     }
 
-    /// Mean over the classes of `2 precision recall / (precision + recall)`, of those that occur or were predicted.
+    /// Mean over the classes of `2 precision recall / (precision + recall)`, of those that occur or were
+    /// predicted.
     #[must_use]
     pub fn macro_f1(&self) -> f64 {
         let f1 = |class: usize| {

@@ -32,16 +32,16 @@ pub struct Learning<L> {
 
 /// The words that put learners into a stream.
 pub trait LearnStream<K: Key, T: Record> {
-    /// Scores each record and then learns from it, if its label is known: one learner per key, and one for all with
-    /// `.key_by(|_| 0_u8)`.
+    /// Scores each record and then learns from it, if its label is known: one learner per key, and one for
+    /// all with `.key_by(|_| 0_u8)`.
     ///
-    /// What was learned is keyed state of the stream: in a job with a state directory it survives `kill -9`, and the records
-    /// behind the last epoch are scored and learned from again as they were the first time, to the last bit, as
-    /// long as they come in the same order (from one partition they do).
+    /// What was learned is keyed state of the stream: in a job with a state directory it survives `kill -9`,
+    /// and the records behind the last epoch are scored and learned from again as they were the first time,
+    /// to the last bit, as long as they come in the same order (from one partition they do).
     ///
     /// The second stream has the records that nothing can be learned from: with features or labels that are no
-    /// numbers, infinite or larger than [`VALUE_MAX`](crate::VALUE_MAX), or with another number of features than the first
-    /// record of their key.
+    /// numbers, infinite or larger than [`VALUE_MAX`](crate::VALUE_MAX), or with another number of features
+    /// than the first record of their key.
     ///
     /// ```
     /// use headwater::prelude::*;

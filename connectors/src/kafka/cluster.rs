@@ -18,8 +18,8 @@ use rdkafka::statistics::Statistics;
 /// How long a question to the cluster may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long a topic is looked up again when the connection is gone in the middle of it: one that broke, or a broker
-/// that is just coming up, is no reason to give up.
+/// How long a topic is looked up again when the connection is gone in the middle of it: one that broke, or a
+/// broker that is just coming up, is no reason to give up.
 const LOOKUP_MS: u64 = 3_000;
 
 /// Time between two statistics, from which the lag is known.

@@ -9,8 +9,8 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// For `struct Bid` it writes `BidView<'a>`, the borrowed form that closures see, an associated constant
 /// per field (`Bid::CHANNEL`) for `key_by_field`, and `impl Record for Bid`. Generated code is free of
-/// `unsafe` and names no other crate than `headwater`. A struct with type parameters is a record wherever they are; it
-/// has no constants.
+/// `unsafe` and names no other crate than `headwater`. A struct with type parameters is a record wherever
+/// they are; it has no constants.
 ///
 /// Attributes: `#[record(key)]` on the struct makes it usable as a key (it must be `Clone + Eq`);
 /// `#[record(rename = "name")]` on a field sets its name in CSV, JSON and tables.

@@ -101,6 +101,13 @@ pub(crate) fn fold(value: &mut (u64, u64), event: EventView<'_>) {
     value.1 = value.1.wrapping_mul(31).wrapping_add(part);
 }
 
+/// Key, number of the record within its key, and what `fold` makes of the records so far.
+fn number((number, value): &mut (u64, (u64, u64)), event: EventView<'_>) -> (u32, u64, (u64, u64)) {
+    *number += 1;
+    fold(value, event);
+    (event.key, *number, *value)
+}
+
 /// Where the rows go: into the run's own memory, or out of reach of its crashes.
 #[derive(Clone, Copy)]
 enum Outside {
@@ -145,11 +152,7 @@ fn topology(flow: &StreamBuilder, case: &Case, outside: Outside) -> impl FnOnce(
         .key_by(|window| window.key % 2 == 0)
         .window(coarse)
         .aggregate_or_late(|a| a.sum(|window| window.value.0));
-    let numbered = by_key.map_with_state((0, (0, 0)), |(number, value), event| {
-        *number += 1;
-        fold(value, event);
-        (event.key, *number, *value)
-    });
+    let numbered = by_key.map_with_state((0, (0, 0)), number);
     let behind_state = numbered.key_by(|row| row.0).window(tumbling).aggregate(|a| a.count());
     let others = flow
         .source("others", MemorySource::new(case.others.clone()))

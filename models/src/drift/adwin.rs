@@ -23,10 +23,10 @@ pub struct Bucket {
 
 /// Adaptive windowing (Bifet and Gavalda, SDM 2007).
 ///
-/// Every 32 numbers all cuts of the window are tried: where the means of both parts differ by more than chance allows
-/// (`sqrt(2 m v d) + 2/3 m d`, with `d = ln(2 ln(n) / delta)`, `v` the variance and `m` the sum of the inverse lengths), the
-/// older part is dropped, and that is a drift. The window is kept as buckets of 1, 2, 4 and so on numbers, five of
-/// each, so its state grows with the logarithm of its length.
+/// Every 32 numbers all cuts of the window are tried: where the means of both parts differ by more than
+/// chance allows (`sqrt(2 m v d) + 2/3 m d`, with `d = ln(2 ln(n) / delta)`, `v` the variance and `m` the sum
+/// of the inverse lengths), the older part is dropped, and that is a drift. The window is kept as buckets of
+/// 1, 2, 4 and so on numbers, five of each, so its state grows with the logarithm of its length.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct Adwin {
     delta: f64,

@@ -6,8 +6,8 @@ use super::{Detector, Drift};
 
 /// The drift detection method (Gama et al., SBIA 2004), for errors that are 0 or 1.
 ///
-/// Of the rate `p` of errors and its deviation `s = sqrt(p (1 - p) / n)`, the least `p + s` is kept: two deviations above it are a
-/// warning, three a drift.
+/// Of the rate `p` of errors and its deviation `s = sqrt(p (1 - p) / n)`, the least `p + s` is kept: two
+/// deviations above it are a warning, three a drift.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct Ddm {
     count: u64,

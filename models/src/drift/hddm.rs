@@ -8,8 +8,8 @@ use super::{Detector, Drift};
 const DRIFT: f64 = 0.001;
 const WARNING: f64 = 0.005;
 
-/// Drift detection by Hoeffding's bound on averages (Frias-Blanco et al., TKDE 27, 2015), upwards, for numbers between 0
-/// and 1.
+/// Drift detection by Hoeffding's bound on averages (Frias-Blanco et al., TKDE 27, 2015), upwards, for
+/// numbers between 0 and 1.
 #[derive(Record, Clone, Debug, Default, PartialEq)]
 pub struct HddmA {
     count: f64,

@@ -4,8 +4,8 @@ use headwater::prelude::Record;
 
 use super::{Detector, Drift};
 
-/// The test of Kolmogorov and Smirnov over a sliding window (Raab et al., Neurocomputing 416, 2020), without its random
-/// sample: the newest numbers are held against all others of the window.
+/// The test of Kolmogorov and Smirnov over a sliding window (Raab et al., Neurocomputing 416, 2020), without
+/// its random sample: the newest numbers are held against all others of the window.
 ///
 /// It also sees what leaves the mean as it was. Each number costs a pass over the window.
 #[derive(Record, Clone, Debug, PartialEq)]

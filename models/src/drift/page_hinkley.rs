@@ -6,8 +6,9 @@ use super::{Detector, Drift};
 
 /// The test of Page (1954), on both sides.
 ///
-/// Of the numbers so far, `m = fading * m + x - mean - tolerance` is a drift upwards when it is more than `threshold` above
-/// its least value, and in the same way downwards. The threshold is in units of the numbers: choose it for them.
+/// Of the numbers so far, `m = fading * m + x - mean - tolerance` is a drift upwards when it is more than
+/// `threshold` above its least value, and in the same way downwards. The threshold is in units of the
+/// numbers: choose it for them.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct PageHinkley {
     tolerance: f64,

@@ -4,10 +4,12 @@ use headwater::prelude::Record;
 
 use super::vector::widen;
 
-/// Online k-means. Each row moves the nearest centre; a centre that stands for `n` rows moves by `1 / n` of the way.
+/// Online k-means. Each row moves the nearest centre; a centre that stands for `n` rows moves by `1 / n` of
+/// the way.
 ///
-/// The first `k` different rows are the first centres. With a `decay` below 1 every row a centre gets makes what it stood for
-/// count that much less (the streaming k-means of Spark with a time unit of one point), so that it follows a drift.
+/// The first `k` different rows are the first centres. With a `decay` below 1 every row a centre gets makes
+/// what it stood for count that much less (the streaming k-means of Spark with a time unit of one point), so
+/// that it follows a drift.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct KMeans {
     count: u32,

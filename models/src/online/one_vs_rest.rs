@@ -4,8 +4,8 @@ use headwater::prelude::Record;
 
 use crate::learner::Learner;
 
-/// One learner per class, each of which tells its class from all others. The probabilities are their scores, divided by
-/// the sum of all.
+/// One learner per class, each of which tells its class from all others. The probabilities are their scores,
+/// divided by the sum of all.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct OneVsRest<L> {
     /// Knows nothing: what the learner of a new class begins as.

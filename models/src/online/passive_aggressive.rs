@@ -39,7 +39,8 @@ impl Aggression {
     }
 }
 
-/// Classification by hinge loss. The score is the logistic function of the margin, so that 0.5 divides the classes.
+/// Classification by hinge loss. The score is the logistic function of the margin, so that 0.5 divides the
+/// classes.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct PassiveAggressive {
     aggression: Aggression,

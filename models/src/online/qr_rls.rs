@@ -10,10 +10,10 @@ const DEPENDENT: f64 = 1e-12;
 
 /// Recursive least squares on the triangular factor (QR by Givens rotations: Golub and Van Loan, 5.1 and 6.5).
 ///
-/// Keeps `R` and `z` with `R'R = delta I + sum of rows row'row` and `R'z = sum of rows row'label`, the last column being
-/// a feature that is always 1, and both sums weighted by `forgetting` to the power of a row's age in rows. The normal
-/// equations, which square the condition of the features, are never formed. Two of them, of any parts of a stream without
-/// forgetting, [merge](Self::merge) into what one would have learned.
+/// Keeps `R` and `z` with `R'R = delta I + sum of rows row'row` and `R'z = sum of rows row'label`, the last
+/// column being a feature that is always 1, and both sums weighted by `forgetting` to the power of a row's
+/// age in rows. The normal equations, which square the condition of the features, are never formed. Two of
+/// them, of any parts of a stream without forgetting, [merge](Self::merge) into what one would have learned.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct QrRls {
     forgetting: f64,
@@ -48,8 +48,8 @@ impl QrRls {
         QrRls { forgetting, ..self }
     }
 
-    /// How strongly all weights, the bias among them, are pulled towards 0 before anything is known (ridge). With 0
-    /// they are those of ordinary least squares.
+    /// How strongly all weights, the bias among them, are pulled towards 0 before anything is known (ridge).
+    /// With 0 they are those of ordinary least squares.
     #[must_use]
     pub fn delta(self, delta: f64) -> Self {
         QrRls { delta, ..self }
@@ -134,8 +134,9 @@ impl QrRls {
         self.lengths.iter_mut().for_each(|length| *length *= self.forgetting);
     }
 
-    /// Takes what another has learned into account. Exact when neither forgets: the weights are those of one learner
-    /// that saw all rows (each of the two brings its own `delta`). With forgetting both are taken for equally old.
+    /// Takes what another has learned into account. Exact when neither forgets: the weights are those of one
+    /// learner that saw all rows (each of the two brings its own `delta`). With forgetting both are taken for
+    /// equally old.
     ///
     /// The order matters for the last bits: merge parts in the order of their numbers, not of their arrival.
     pub fn merge(&mut self, other: &QrRls) {
