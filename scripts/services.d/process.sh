@@ -136,6 +136,11 @@ port_in() {
     local port
     if [ -f "$1" ]; then
         port=$(cat "$1")
+        # A server that was just killed may still have it for a moment.
+        for _ in {1..50}; do
+            if ! is_taken "$port"; then break; fi
+            sleep 0.1
+        done
         if is_taken "$port"; then
             fail "port $port ($1) is used by another program. Stop that, or choose anew: rm $1"
         fi
