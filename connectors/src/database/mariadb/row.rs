@@ -38,7 +38,8 @@ impl Reading {
     pub(super) fn of(field: &FieldType, column_type: &str) -> Result<Self, &'static str> {
         let name_end = column_type.find(|letter: char| !letter.is_ascii_alphabetic());
         let name = &column_type[..name_end.unwrap_or(column_type.len())];
-        let holds_integers = name.ends_with("int") || matches!(name, "bit" | "year");
+        let is_integer = matches!(name, "tinyint" | "smallint" | "mediumint" | "int" | "bigint");
+        let holds_integers = is_integer || matches!(name, "bit" | "year");
         let is_time = matches!(name, "date" | "datetime" | "timestamp" | "time");
         if let Some(bits) = integer_bits(field) {
             return match name {
