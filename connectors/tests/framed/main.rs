@@ -7,6 +7,8 @@
 )]
 
 mod crashes;
+#[path = "../listening/mod.rs"]
+mod listening;
 mod python;
 mod server;
 mod wire;

@@ -1,87 +1,25 @@
 //! A reader of a framed socket that a test polls, and a client that writes every byte itself.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use headwater::batch::Record;
-use headwater::source::{Poll, Rejected, Source, SourceReader};
-use headwater::testing::{ManualClock, poll_source};
-use headwater_connectors::{FramedPosition, FramedSocket};
+use headwater_connectors::FramedSocket;
 
-/// More polls than any of these tests needs; each gives the other side a turn.
-const POLLS_MAX: u64 = 5_000_000;
+use super::listening::{Polled, listener};
 
-pub(crate) struct Server<T: Record> {
-    source: FramedSocket<T>,
-    reader: Box<dyn SourceReader<T, FramedPosition>>,
-    pub(crate) address: String,
-    pub(crate) clock: ManualClock,
-    pub(crate) records: Vec<T>,
-    pub(crate) rejected: Vec<Rejected>,
-    pub(crate) last: Poll,
-}
+pub(crate) type Server<T> = Polled<FramedSocket<T>>;
 
 impl<T: Record> Server<T> {
     pub(crate) fn new(source: FramedSocket<T>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let source = source.on(listener);
-        assert_eq!(source.partitions().unwrap(), ["clients"]);
-        let reader = source.open("clients", None).unwrap();
-        let (clock, last) = (ManualClock::new(), Poll::More);
-        Server { source, reader, address, clock, records: Vec::new(), rejected: Vec::new(), last }
-    }
-
-    pub(crate) fn poll(&mut self) {
-        let (records, rejected, poll) = poll_source(&mut *self.reader, &self.clock, 100).unwrap();
-        self.records.extend(records);
-        self.rejected.extend(rejected);
-        self.last = poll;
-        std::thread::yield_now();
-    }
-
-    /// Polls until `done` says so.
-    pub(crate) fn until(&mut self, mut done: impl FnMut(&Self) -> bool) {
-        for _ in 0..POLLS_MAX {
-            if done(self) {
-                return;
-            }
-            self.poll();
-        }
-        panic!("nothing happened: {} records, {:?}", self.records.len(), self.rejected);
-    }
-
-    pub(crate) fn until_records(&mut self, count: usize) {
-        self.until(|server| server.records.len() + server.rejected.len() >= count);
-        assert_eq!(self.records.len() + self.rejected.len(), count);
-    }
-
-    pub(crate) fn position(&self) -> FramedPosition {
-        self.reader.position()
-    }
-
-    /// An epoch that journalled where the reader stands is durable.
-    pub(crate) fn commit(&mut self) {
-        let position = self.reader.position();
-        self.reader.committed(&position).unwrap();
-    }
-
-    /// The process ends and another one goes on at a position.
-    pub(crate) fn restart(&mut self, position: FramedPosition) {
-        self.reader = self.source.open("clients", Some(position.clone())).unwrap();
-        self.reader.committed(&position).unwrap();
-        (self.records, self.rejected) = (Vec::new(), Vec::new());
+        let (listener, address) = listener();
+        Polled::open(source.on(listener), address, "clients")
     }
 
     /// Polls until this client has an answer.
     pub(crate) fn answer(&mut self, client: &mut Wire) -> Answer {
-        let mut answer = None;
-        self.until(|_| {
-            answer = client.answer();
-            answer.is_some()
-        });
-        answer.unwrap()
+        self.until_some(|| client.answer())
     }
 
     pub(crate) fn connect(&mut self, id: &str, acknowledged: u64) -> Wire {

@@ -1,9 +1,7 @@
 //! Senders that send again until they are answered: each record counts once, whatever happens to the job.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,9 +10,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use headwater::prelude::*;
-use headwater::testing::{Ledger, Simulation};
 use headwater_connectors::{CsvSink, HttpSource};
 
+use super::listening::{
+    assert_each_once, counted_once_in_simulated_crashes, free_port, kill_when, listener, pause,
+    run_the_job_that_is_killed,
+};
 use super::wire::{Wire, with_key};
 
 /// Records of a request.
@@ -69,26 +70,14 @@ fn sender(address: &str, index: u64, requests: u64, answered: &Arc<AtomicU64>) -
 fn what_is_sent_counts_once_in_simulated_crashes() {
     let (senders, requests, mut crashes) = (3, 15, 0);
     for seed in 0..12 {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let (listener, address) = listener();
         let answered = Arc::default();
         let threads: Vec<_> =
             (0..senders).map(|index| sender(&address, index, requests, &answered)).collect();
-        let (flow, rows) = (StreamBuilder::new("http"), Ledger::new());
         let source = HttpSource::lines("").on(listener).until_requests(senders * requests);
-        flow.source("requests", source)
-            .map(|line| line.parse::<u64>().unwrap_or(u64::MAX))
-            .key_by_value()
-            .count()
-            .output_mode(OutputMode::Append)
-            .sink("rows", rows.clone());
-        let config = EngineConfig::default().parallelism(2);
-        let report = Simulation::new(seed).run_with_crashes(&flow.build().unwrap(), &config, 6).unwrap();
-        crashes += report.crashes;
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let found: BTreeMap<u64, u64> =
-            rows.take().unwrap().into_iter().map(|row| (row.key, row.value)).collect();
-        assert_eq!(found, (0..senders * requests * RECORDS).map(|n| (n, 1)).collect(), "seed {seed}");
+        let join = || threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let sent = senders * requests * RECORDS;
+        crashes += counted_once_in_simulated_crashes(seed, source, join, sent).crashes;
     }
     assert!(crashes > 12, "{crashes} crashes");
 }
@@ -96,8 +85,7 @@ fn what_is_sent_counts_once_in_simulated_crashes() {
 #[test]
 fn a_job_that_is_stopped_answers_and_the_next_one_knows_what_was_sent() {
     let (state, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let (listener, address) = listener();
     let source = HttpSource::lines("").on(listener);
     let body: String = (0..RECORDS).map(|n| format!("{n}\n")).collect();
     for run in 0..3 {
@@ -126,19 +114,8 @@ fn a_job_that_is_stopped_answers_and_the_next_one_knows_what_was_sent() {
 fn a_job_that_is_killed() {
     let variables = ["HTTP_DIRECTORY", "HTTP_ADDRESS", "HTTP_REQUESTS"].map(|name| std::env::var(name).ok());
     let [Some(directory), Some(address), Some(requests)] = variables else { return };
-    let directory = Path::new(&directory);
-    let flow = StreamBuilder::new("killed");
     let source = HttpSource::lines(address).until_requests(requests.parse().unwrap());
-    let (lines, rejected) = flow.source_or_rejected("requests", source);
-    rejected.sink("rejected", Ledger::new());
-    let numbers = lines.map(|line| line.parse::<u64>().unwrap_or(u64::MAX));
-    numbers.sink("rows", CsvSink::new(directory.join("rows.csv")).header(false));
-    let counts = numbers.key_by_value().count().output_mode(OutputMode::Append);
-    counts
-        .map(|row| (row.key, row.value))
-        .sink("counts", CsvSink::new(directory.join("counts.csv")).header(false));
-    let config = EngineConfig::default().parallelism(2).epoch_interval(Duration::from_millis(2));
-    flow.build().unwrap().run(config.state_dir(directory.join("job"))).unwrap();
+    run_the_job_that_is_killed(source, Path::new(&directory), Duration::from_millis(2));
 }
 
 fn start(directory: &Path, address: &str, requests: u64) -> Child {
@@ -152,12 +129,6 @@ fn start(directory: &Path, address: &str, requests: u64) -> Child {
         .unwrap()
 }
 
-/// A port below those that systems give to outgoing connections.
-fn free_port() -> u16 {
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
-    (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
-}
-
 #[test]
 fn what_is_sent_counts_once_when_the_process_is_killed() {
     let directory = tempfile::tempdir().unwrap();
@@ -168,33 +139,11 @@ fn what_is_sent_counts_once_when_the_process_is_killed() {
     let answered = Arc::new(AtomicU64::new(0));
     let threads: Vec<_> = (0..senders).map(|index| sender(&address, index, requests, &answered)).collect();
     for kill in 1..=kills {
-        let mut job = start(directory.path(), &address, all);
         let wanted = kill * all / (kills + 1);
-        while answered.load(SeqCst) < wanted {
-            assert!(job.try_wait().unwrap().is_none(), "the job ended before it was killed");
-            pause();
-        }
-        job.kill().unwrap();
-        job.wait().unwrap();
+        kill_when(start(directory.path(), &address, all), || answered.load(SeqCst) >= wanted);
     }
     assert!(start(directory.path(), &address, all).wait().unwrap().success());
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    let mut rows: Vec<u64> = read(&directory.path().join("rows.csv"), |line| line.parse().unwrap());
-    rows.sort_unstable();
-    assert!(rows.iter().copied().eq(0..all * RECORDS), "{} rows", rows.len());
-    let mut counts = read(&directory.path().join("counts.csv"), str::to_owned);
-    counts.sort_unstable();
-    let mut expected: Vec<_> = (0..all * RECORDS).map(|n| format!("{n},1")).collect();
-    expected.sort_unstable();
-    assert!(counts == expected, "{} counts", counts.len());
-    println!("{kills} kills, {all} requests, {} records: 0 missing, 0 doubled", rows.len());
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test of processes lives in real time")]
-pub(crate) fn pause() {
-    thread::sleep(Duration::from_millis(1));
-}
-
-fn read<T>(path: &Path, parse: impl Fn(&str) -> T) -> Vec<T> {
-    fs::read_to_string(path).unwrap().lines().map(parse).collect()
+    assert_each_once(directory.path(), all * RECORDS);
+    println!("{kills} kills, {all} requests, {} records: 0 missing, 0 doubled", all * RECORDS);
 }

@@ -10,6 +10,8 @@
 
 mod crashes;
 mod curl;
+#[path = "../listening/mod.rs"]
+mod listening;
 mod polled;
 mod receiver;
 mod sink;

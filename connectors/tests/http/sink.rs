@@ -291,7 +291,7 @@ fn each_row_arrives_under_one_key_when_the_process_is_killed() {
         let mut job = start();
         while (receiver.seen().taken.len() as u64) * 100 < kill * rows / (kills + 1) {
             assert!(job.try_wait().unwrap().is_none(), "the job ended before it was killed");
-            super::crashes::pause();
+            super::listening::pause();
         }
         job.kill().unwrap();
         job.wait().unwrap();

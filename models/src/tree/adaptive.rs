@@ -3,7 +3,7 @@
 use headwater::prelude::Record;
 use smallvec::{SmallVec, smallvec};
 
-use super::arena::{Arena, Growth, NONE};
+use super::arena::{Arena, Growth, NONE, grows};
 use super::leaf::Leaf;
 use crate::drift::{Adwin, Detector, Drift};
 use crate::learner::Learner;
@@ -93,55 +93,6 @@ impl AdaptiveTree {
     #[must_use]
     pub fn new() -> Self {
         AdaptiveTree { arena: Arena::new(Growth::eager(), 0), root: 0, watches: vec![Watch::new()] }
-    }
-
-    /// A leaf looks for a cut after so many rows; 50, if not said.
-    #[must_use]
-    pub fn grace(mut self, rows: u32) -> Self {
-        self.arena.growth().grace = f64::from(rows.max(1));
-        self
-    }
-
-    /// How likely a wrong choice of a feature may be, above 0 and below 1; 0.01, if not said.
-    #[must_use]
-    pub fn delta(mut self, delta: f64) -> Self {
-        self.arena.growth().delta = delta;
-        self
-    }
-
-    /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05, if not
-    /// said.
-    #[must_use]
-    pub fn tie(mut self, bound: f64) -> Self {
-        self.arena.growth().tie = bound;
-        self
-    }
-
-    /// How many nodes it has at most, alternates included; 10,000, if not said. Leaves go on learning when it
-    /// is full.
-    #[must_use]
-    pub fn nodes_max(mut self, nodes: u32) -> Self {
-        self.arena.growth().nodes_max = nodes.max(1);
-        self
-    }
-
-    /// How many branches there are at most above a leaf; 64, if not said.
-    #[must_use]
-    pub fn depth_max(mut self, depth: u32) -> Self {
-        self.arena.growth().depth_max = depth;
-        self
-    }
-
-    /// Branches and leaves, those of alternates included.
-    #[must_use]
-    pub fn nodes(&self) -> usize {
-        self.arena.len()
-    }
-
-    /// Branches above the deepest leaf.
-    #[must_use]
-    pub fn depth(&self) -> u32 {
-        self.arena.depth_greatest()
     }
 
     /// Branches that have an alternate.
@@ -248,6 +199,8 @@ impl AdaptiveTree {
         leaves
     }
 }
+
+grows!(AdaptiveTree, "50", "0.01", ", those of alternates included");
 
 impl Learner for AdaptiveTree {
     type Label = u32;

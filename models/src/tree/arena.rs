@@ -194,3 +194,60 @@ impl Arena {
         branch.leaf = Leaf::default();
     }
 }
+
+/// The words of a tree that say when and how far it grows, and how far it has grown.
+macro_rules! grows {
+    ($tree:ident, $grace:literal, $delta:literal, $included:literal) => {
+        impl $tree {
+            #[doc = concat!("A leaf looks for a cut after so many rows; ", $grace, ", if not said.")]
+            #[must_use]
+            pub fn grace(mut self, rows: u32) -> Self {
+                self.arena.growth().grace = f64::from(rows.max(1));
+                self
+            }
+
+            /// How likely a wrong choice of a feature may be, above 0 and below 1;
+            #[doc = concat!($delta, ", if not said.")]
+            #[must_use]
+            pub fn delta(mut self, delta: f64) -> Self {
+                self.arena.growth().delta = delta;
+                self
+            }
+
+            /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05,
+            /// if not said.
+            #[must_use]
+            pub fn tie(mut self, bound: f64) -> Self {
+                self.arena.growth().tie = bound;
+                self
+            }
+
+            /// How many nodes it has at most; 10,000, if not said. Leaves go on learning when it is full.
+            #[must_use]
+            pub fn nodes_max(mut self, nodes: u32) -> Self {
+                self.arena.growth().nodes_max = nodes.max(1);
+                self
+            }
+
+            /// How many branches there are at most above a leaf; 64, if not said.
+            #[must_use]
+            pub fn depth_max(mut self, depth: u32) -> Self {
+                self.arena.growth().depth_max = depth;
+                self
+            }
+
+            #[doc = concat!("Branches and leaves", $included, ".")]
+            #[must_use]
+            pub fn nodes(&self) -> usize {
+                self.arena.len()
+            }
+
+            /// Branches above the deepest leaf.
+            #[must_use]
+            pub fn depth(&self) -> u32 {
+                self.arena.depth_greatest()
+            }
+        }
+    };
+}
+pub(super) use grows;

@@ -2,7 +2,7 @@
 
 use headwater::prelude::Record;
 
-use super::arena::{Arena, Growth};
+use super::arena::{Arena, Growth, grows};
 use crate::learner::Learner;
 
 /// A very fast decision tree (Domingos and Hulten, KDD 2000) for numeric features.
@@ -44,55 +44,9 @@ impl HoeffdingTree {
     pub fn new() -> Self {
         HoeffdingTree { arena: Arena::new(Growth::careful(), 0) }
     }
-
-    /// A leaf looks for a cut after so many rows; 200, if not said.
-    #[must_use]
-    pub fn grace(mut self, rows: u32) -> Self {
-        self.arena.growth().grace = f64::from(rows.max(1));
-        self
-    }
-
-    /// How likely a wrong choice of a feature may be, above 0 and below 1; 1e-7, if not said.
-    #[must_use]
-    pub fn delta(mut self, delta: f64) -> Self {
-        self.arena.growth().delta = delta;
-        self
-    }
-
-    /// When Hoeffding's bound is below this, the best two features are taken to be equally good; 0.05, if not
-    /// said.
-    #[must_use]
-    pub fn tie(mut self, bound: f64) -> Self {
-        self.arena.growth().tie = bound;
-        self
-    }
-
-    /// How many nodes it has at most; 10,000, if not said. Leaves go on learning when it is full.
-    #[must_use]
-    pub fn nodes_max(mut self, nodes: u32) -> Self {
-        self.arena.growth().nodes_max = nodes.max(1);
-        self
-    }
-
-    /// How many branches there are at most above a leaf; 64, if not said.
-    #[must_use]
-    pub fn depth_max(mut self, depth: u32) -> Self {
-        self.arena.growth().depth_max = depth;
-        self
-    }
-
-    /// Branches and leaves.
-    #[must_use]
-    pub fn nodes(&self) -> usize {
-        self.arena.len()
-    }
-
-    /// Branches above the deepest leaf.
-    #[must_use]
-    pub fn depth(&self) -> u32 {
-        self.arena.depth_greatest()
-    }
 }
+
+grows!(HoeffdingTree, "200", "1e-7", "");
 
 impl Learner for HoeffdingTree {
     type Label = u32;
