@@ -120,8 +120,8 @@ fn numbers(lines: &Stream<String>) -> Stream<u64> {
     lines.map(|line| line.parse().unwrap_or(u64::MAX))
 }
 
-/// Counts the numbers that a source is sent while it crashes in a simulation; when its senders have ended, `sent` of
-/// them, each must count once.
+/// Counts the numbers that a source is sent while it crashes in a simulation; when its senders have ended,
+/// `sent` of them, each must count once.
 pub(crate) fn counted_once_in_simulated_crashes(
     seed: u64,
     source: impl Source<Record = String>,
