@@ -258,7 +258,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     /// # use headwater_connectors::{Collect, Generator};
     /// # let (flow, out) = (StreamBuilder::new("doc"), Collect::new());
     /// # let numbers = flow.source("numbers", Generator::new(7, |n| n % 4));
-    /// let records = numbers.key_by(|_| 0_u8).flat_map_with_state(0, |largest, n, emit| {
+    /// let records: Stream<u64> = numbers.key_by(|_| 0_u8).flat_map_with_state(0, |largest, n, emit| {
     ///     if n > *largest {
     ///         *largest = n;
     ///         emit.push(n);
@@ -286,7 +286,7 @@ impl<K: Key, T: Record> KeyedStream<K, T> {
     /// # use headwater_connectors::{Collect, Generator};
     /// # let (flow, out, bad) = (StreamBuilder::new("doc"), Collect::new(), Collect::new());
     /// # let prices = flow.source("prices", Generator::new(3, |n| [20.0, f64::NAN, 30.0][n as usize]));
-    /// let (means, refused) = prices.key_by(|_| 0_u8).try_flat_map_with_state(
+    /// let (means, refused): (Stream<f64>, _) = prices.key_by(|_| 0_u8).try_flat_map_with_state(
     ///     (0.0, 0.0),
     ///     |(sum, count), price, emit| {
     ///         if price.is_nan() {
